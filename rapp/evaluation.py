@@ -1,0 +1,78 @@
+"""How well scores separate novel from normal. Scores are higher for more novel, everywhere."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+
+def _checked(is_novel: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    is_novel, scores = np.asarray(is_novel, dtype=bool), np.asarray(scores, dtype=np.float64)
+    if is_novel.shape != scores.shape or is_novel.ndim != 1:
+        raise ValueError(
+            f"is_novel and scores must be 1-d and equally long, got shapes {is_novel.shape} and {scores.shape}"
+        )
+    if is_novel.all() or not is_novel.any():
+        side = "novel" if is_novel.all() else "normal"
+        raise ValueError(f"all {len(is_novel)} samples are {side}: a ranking needs both kinds")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are NaN or infinite")
+    return is_novel, scores
+
+
+def auroc(is_novel: ArrayLike, scores: ArrayLike) -> float:
+    """Chance that a random novel sample scores above a random normal one (0.5: no better than a coin).
+
+    Args:
+        is_novel: (N,) bool, the truth.
+        scores: (N,) float, higher = more novel.
+    """
+    return float(roc_auc_score(*_checked(is_novel, scores)))
+
+
+def aupr(is_novel: ArrayLike, scores: ArrayLike) -> float:
+    """Area under precision over recall with novel as the positive class (a coin gets the novelty ratio)."""
+    return float(average_precision_score(*_checked(is_novel, scores)))
+
+
+def threshold(train_scores: ArrayLike, false_alarm_rate: float = 0.05) -> float:
+    """The score above which a sample is called novel, from normal training scores alone.
+
+    Args:
+        train_scores: (N,) scores of normal samples.
+        false_alarm_rate: the fraction of them that may lie above, in [0, 1).
+    """
+    if not 0 <= false_alarm_rate < 1:
+        raise ValueError(f"false_alarm_rate must be in [0, 1), got {false_alarm_rate}")
+    return float(np.quantile(np.asarray(train_scores, dtype=np.float64), 1 - false_alarm_rate))
+
+
+def mean_std(rows: pd.DataFrame, by: Sequence[str], value: str = "auroc") -> pd.DataFrame:
+    """Mean and sample standard deviation of ``value`` over seeds, a row per group (std is NaN for one seed)."""
+    grouped = rows.groupby(list(by), sort=False)[value]
+    return grouped.agg(mean="mean", std="std", seeds="count").reset_index()
+
+
+def bootstrap_interval(
+    is_novel: ArrayLike,
+    scores: ArrayLike,
+    level: float = 0.95,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    metric: Callable[[ArrayLike, ArrayLike], float] = auroc,
+) -> tuple[float, float]:
+    """Percentile interval of a metric over resampled test sets (normal and novel resampled apart).
+
+    It speaks of the test sample's size only: not of seeds, splits or training.
+    """
+    is_novel, scores = _checked(is_novel, scores)
+    rng = np.random.default_rng(seed)
+    normal, novel = np.flatnonzero(~is_novel), np.flatnonzero(is_novel)
+    values = []
+    for _ in range(n_resamples):
+        rows = np.concatenate([rng.choice(normal, len(normal)), rng.choice(novel, len(novel))])
+        values.append(metric(is_novel[rows], scores[rows]))
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,197 @@
+"""From names to rows: one trial is a data set, a setting, a target class, a model and a seed.
+
+Profiles fix the training settings, so that a page can name them in one word:
+
+- ``tiny``: seconds a notebook, for tests; its numbers mean nothing.
+- ``quick``: the default. On small data a shallower network in small batches; on full data the paper's network
+  for fewer epochs.
+- ``paper``: the protocol of the paper.
+"""
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+
+from rapp import datasets, evaluation, store
+from rapp.datasets import Dataset
+from rapp.pathway import Pathway
+from rapp.splits import SETTINGS, Split, split
+from rapp.training import Run, Settings, Trained, cache_files, model_key, say, train
+
+SMALL = 10_000  # rows; below, `quick` uses a network of its own
+PROFILES = {
+    "tiny": {"n_layers": 3, "bottleneck": 8, "samples": 1, "epochs": 2, "batch": 64, "threads": 1},
+    "quick": {"epochs": 20},
+    "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 30, "batch": 32, "threads": 1},
+    "paper": {"epochs": 200},
+}
+SCORES = ("recon", "sap", "nap")
+TEST_SAMPLES = 10  # stochastic reconstructions that the VAE averages to score (authors' code)
+
+
+class ParameterError(ValueError):
+    """A parameter with a value that is not allowed; the message names both."""
+
+
+def settings_for(profile: str, dataset: str | Dataset, model: str = "vae", **changes: object) -> Settings:
+    """The training settings of a profile for a data set, with changes by name; a change of None changes nothing.
+
+    Raises:
+        ParameterError: naming the parameter, its value and what is allowed.
+    """
+    names = [name for name in PROFILES if "," not in name]
+    if profile not in names:
+        raise ParameterError(f"profile {profile!r} is unknown; allowed: {', '.join(names)}")
+    known = {f.name for f in fields(Settings)} - {"model"}
+    if unknown := sorted(set(changes) - known):
+        raise ParameterError(f"parameter {unknown[0]!r} is unknown; allowed: {', '.join(sorted(known))}")
+    small = profile == "quick" and len(_dataset(dataset)) < SMALL
+    values = PROFILES["quick, small data" if small else profile]
+    changes = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return replace(Settings(model=model), **{**values, **changes})
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
+
+
+def _dataset(dataset: str | Dataset) -> Dataset:
+    return datasets.load(dataset) if isinstance(dataset, str) else dataset
+
+
+@dataclass
+class Trial:
+    """One trained and scored cell."""
+
+    data: Dataset = field(repr=False)
+    cell: "Cell"
+    split: Split = field(repr=False)
+    trained: Trained
+    pathway: Pathway = field(repr=False)
+    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # of the test rows, higher = more novel
+    train_scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # of the training rows
+
+    def x(self, part: str) -> torch.Tensor:
+        """The rows of ``train``, ``val`` or ``test`` in the model's dtype and on its device."""
+        like = next(self.trained.model.parameters())
+        return torch.from_numpy(self.data.x[getattr(self.split, part)]).to(like)
+
+    def rows(self) -> pd.DataFrame:
+        """A tidy row per score."""
+        about = {
+            "dataset": self.data.name,
+            "setting": self.cell.setting,
+            "target": self.cell.target,
+            "model": self.trained.settings.model,
+            "seed": self.cell.seed,
+        }
+        figures = [
+            {
+                **about,
+                "score": name,
+                "auroc": evaluation.auroc(self.split.is_novel, values),
+                "aupr": evaluation.aupr(self.split.is_novel, values),
+                "epochs": self.trained.settings.epochs,
+                "n_train": len(self.split.train),
+                "seconds": round(self.trained.seconds, 1),
+            }
+            for name, values in self.scores.items()
+        ]
+        return pd.DataFrame(figures)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a trial is made of, but for the data."""
+
+    settings: Settings
+    target: str
+    seed: int = 0
+    setting: str = "multimodal"
+    novelty_ratio: float | None = None  # None: the paper's
+
+    def split(self, data: Dataset) -> Split:
+        """This cell's rows of a data set."""
+        return split(data.y, self.target, self.setting, self.seed, self.novelty_ratio)
+
+    def train(self, data: Dataset, progress: bool = True) -> Trained:
+        """Train this cell's model, or fetch it from the cache."""
+        return train(*self.inputs(data), self.settings, self.seed, _models(), progress)
+
+    def is_trained(self, data: Dataset) -> bool:
+        """Whether the cache has this cell's model."""
+        key = model_key(*self.inputs(data), self.settings, self.seed)
+        return cache_files(key, _models())[0].exists()
+
+    def estimate(self, data: Dataset) -> float:
+        """Seconds that training will take, roughly."""
+        return Run(*self.inputs(data), self.settings, self.seed).estimate() * self.settings.epochs
+
+    def inputs(self, data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+        """Training and validation rows."""
+        rows = self.split(data)
+        return torch.from_numpy(data.x[rows.train]), torch.from_numpy(data.x[rows.val])
+
+
+def _models() -> Path:
+    return store.cache_folder() / "models"
+
+
+def run_trial(data: Dataset, cell: Cell, progress: bool = True) -> Trial:
+    """Split, train (or fetch from the cache), fit the pathway on the training rows, score the test rows."""
+    trained = cell.train(data, progress)
+    generator = torch.Generator(torch.device(trained.device)).manual_seed(cell.seed)
+    decoder = trained.model.decoding(TEST_SAMPLES, generator)
+    pathway = Pathway(trained.model.encoder, decoder, include_input=data.image_shape is None)
+    trial = Trial(data, cell, cell.split(data), trained, pathway)
+    pathway.fit(trial.x("train"))
+    trial.scores, trial.train_scores = pathway.score(trial.x("test")), pathway.score(trial.x("train"))
+    return trial
+
+
+def run_trials(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
+    """``run_trial`` for several cells. Models not yet in the cache train side by side, ``threads`` cores each.
+
+    A model's numbers do not depend on how many train at once.
+    """
+    missing = [cell for cell in cells if not cell.is_trained(data)]
+    jobs = max(1, min(len(missing), (os.cpu_count() or 1) // max(cell.settings.threads for cell in cells)))
+    if len(missing) > 1:
+        seconds = sum(cell.estimate(data) for cell in missing)
+        say(f"{len(missing)} models to train, {jobs} at a time: about {seconds / jobs / 60:.1f} min")
+        Parallel(n_jobs=jobs)(delayed(cell.train)(data, progress=False) for cell in missing)
+    return [run_trial(data, cell) for cell in cells]
+
+
+def rows_of(trials: Iterable[Trial]) -> pd.DataFrame:
+    """The tidy rows of several trials."""
+    return pd.concat([trial.rows() for trial in trials], ignore_index=True)
+
+
+def check(dataset: str, profile: str, target: object, seeds: int, setting: str = "multimodal", **changes: object) -> None:
+    """Everything that a notebook's parameters can get wrong, before anything is trained.
+
+    Raises:
+        ParameterError, datasets.DataError: one line that names the value and what is allowed.
+    """
+    data = datasets.load(dataset)
+    data.target(target)
+    settings_for(profile, data, **changes)
+    if setting not in SETTINGS:
+        raise ParameterError(f"setting {setting!r} is unknown; allowed: {', '.join(SETTINGS)}")
+    if not isinstance(seeds, int) or seeds < 1:
+        raise ParameterError(f"seeds={seeds!r} must be a whole number of at least 1")
+
+
+def versions() -> dict[str, str]:
+    """Versions that numbers depend on."""
+    from importlib.metadata import version
+
+    packages = ("torch", "torchvision", "scikit-learn", "numpy", "mlxtend", "rapp")
+    return {"Python": platform.python_version(), **{name: version(name) for name in packages}}

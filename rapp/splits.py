@@ -1,0 +1,69 @@
+"""From labels to a novelty-detection problem: which rows train, validate and test, and which are novel.
+
+Splits are indices into the data set; nothing is copied. Normal rows are shuffled and cut 60/20/20 into
+training, validation and test; training and validation hold normal rows only. The test set is then brought
+to the paper's novelty ratio by leaving out rows of the side that is in excess (paper, section 5.1).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NOVELTY_RATIO = {"multimodal": 0.35, "unimodal": 0.5}  # the paper's share of novel rows in the test set
+SETTINGS = tuple(NOVELTY_RATIO)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers into one data set."""
+
+    train: np.ndarray  # (n_train,) int, all normal
+    val: np.ndarray  # (n_val,) int, all normal
+    test: np.ndarray  # (n_test,) int
+    is_novel: np.ndarray  # (n_test,) bool, the truth about `test`
+
+
+def split(
+    y: np.ndarray, target: object, setting: str = "multimodal", seed: int = 0, novelty_ratio: float | None = None
+) -> Split:
+    """Split labels for one target class and one seed.
+
+    Args:
+        y: (N,) class of each row.
+        target: the class that is novel (``multimodal``) or the only normal one (``unimodal``).
+        setting: ``multimodal`` (one class novel, the others normal) or ``unimodal`` (one normal, others novel).
+        seed: decides the shuffles; the same arguments give the same split.
+        novelty_ratio: share of novel rows in the test set, in (0, 1); None for the paper's (0.35 or 0.5).
+
+    Raises:
+        ValueError: naming the value and what is allowed.
+    """
+    if setting not in SETTINGS:
+        raise ValueError(f"setting {setting!r} is unknown; allowed: {', '.join(SETTINGS)}")
+    ratio = NOVELTY_RATIO[setting] if novelty_ratio is None else novelty_ratio
+    if not 0 < ratio < 1:
+        raise ValueError(f"novelty_ratio must lie between 0 and 1, got {ratio}")
+    y = np.asarray(y)
+    is_target = y == target
+    if not is_target.any() or is_target.all():
+        raise ValueError(f"target {target!r} must be one of at least two classes; there are: {sorted(set(y.tolist()))}")
+    novel = is_target if setting == "multimodal" else ~is_target
+    rng = np.random.default_rng(seed)
+    normal_rows = rng.permutation(np.flatnonzero(~novel))
+    novel_rows = rng.permutation(np.flatnonzero(novel))
+    n_train, n_val = int(0.6 * len(normal_rows)), int(0.2 * len(normal_rows))
+    if n_train < 2 or n_val < 1:
+        raise ValueError(f"{len(normal_rows)} normal rows are too few to split 60/20/20")
+    train, val, test = np.split(normal_rows, [n_train, n_train + n_val])
+    n_normal, n_novel = _balance(len(test), len(novel_rows), ratio)
+    test = np.concatenate([test[:n_normal], novel_rows[:n_novel]])
+    return Split(train, val, test, np.arange(len(test)) >= n_normal)
+
+
+def _balance(n_normal: int, n_novel: int, ratio: float) -> tuple[int, int]:
+    """How many rows of each side to keep so that ``ratio`` of them are novel: only the side in excess shrinks."""
+    if n_novel > ratio * (n_normal + n_novel):
+        n_novel = max(1, round(n_normal * ratio / (1 - ratio)))
+    else:
+        n_normal = max(1, round(n_novel * (1 - ratio) / ratio))
+    return n_normal, n_novel

@@ -1,0 +1,102 @@
+"""Files that are either whole or absent, and a cache of trained models that is checked before it is trusted."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+class DamagedFileError(Exception):
+    """A file that is not what its writer wrote."""
+
+
+def cache_folder() -> Path:
+    """Where trained models and downloads are kept: ``$RAPP_CACHE``, else ``~/.cache/rapp``."""
+    return Path(os.environ.get("RAPP_CACHE") or Path.home() / ".cache" / "rapp").expanduser()
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a file beside ``path``, then rename it: readers see the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sha256(*parts: np.ndarray | Tensor | str | bytes) -> str:
+    """One digest over arrays (dtype, shape and bytes), strings and bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            part = part.detach().cpu().numpy()
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
+    parts = (part for name in sorted(tensors) for part in (name, tensors[name]))
+    return sha256(about, *parts)
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], about: dict) -> None:
+    """Write tensors and a JSON-able ``about`` as one safetensors file that carries its own SHA-256."""
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(about, sort_keys=True)
+    meta = {"about": text, "sha256": _digest(flat, text)}
+    write_atomically(path, lambda beside: save_file(flat, beside, metadata=meta))
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Read what ``save`` wrote.
+
+    Raises:
+        DamagedFileError: if the file is truncated, altered, pickled or from another program.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise DamagedFileError(f"{path} is no readable safetensors file ({error})") from error
+    if "about" not in meta or "sha256" not in meta:
+        raise DamagedFileError(f"{path} was not written by rapp")
+    if meta["sha256"] != _digest(tensors, meta["about"]):
+        raise DamagedFileError(f"{path} does not match its own SHA-256")
+    return tensors, json.loads(meta["about"])
+
+
+def load_if_sound(path: Path, key: str) -> tuple[dict[str, Tensor], dict] | None:
+    """``load``, but a file that is damaged or belongs to another key is named on stderr and set aside: None."""
+    if not path.exists():
+        return None
+    try:
+        tensors, about = load(path)
+        if about.get("key") != key:
+            raise DamagedFileError(f"{path} belongs to another model")
+    except DamagedFileError as error:
+        aside = path.with_name(path.name + ".damaged")
+        os.replace(path, aside)
+        print(f"rapp: {error}; set aside as {aside.name}, starting afresh", file=sys.stderr, flush=True)
+        return None
+    return tensors, about
+
+
+def sources_key(*modules: object) -> str:
+    """Digest of the source files of some modules and of torch's version: what determines trained weights."""
+    texts = [Path(str(module.__file__)).read_bytes() for module in modules]  # type: ignore[attr-defined]
+    return sha256(torch.__version__, *texts)
