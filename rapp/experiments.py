@@ -20,19 +20,19 @@ import torch
 from joblib import Parallel, delayed
 
 from rapp import datasets, evaluation, store
-from rapp.datasets import Dataset
-from rapp.pathway import Pathway
+from rapp.datasets import CHECKSUMS, Dataset
+from rapp.pathway import Pathway, Whitening, activations, nap, sap
 from rapp.splits import SETTINGS, Split, split
 from rapp.training import Run, Settings, Trained, cache_files, model_key, say, train
 
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
 PROFILES = {
     "tiny": {"n_layers": 3, "bottleneck": 8, "samples": 1, "epochs": 2, "batch": 64, "threads": 1},
-    "quick": {"epochs": 20},
+    "quick": {"epochs": 20, "precision": "bfloat16"},
     "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 30, "batch": 32, "threads": 1},
     "paper": {"epochs": 200},
 }
-SCORES = ("recon", "sap", "nap")
+SHOWN = ("n_layers", "bottleneck", "samples", "epochs", "batch", "lr", "precision", "compile", "threads")
 TEST_SAMPLES = 10  # stochastic reconstructions that the VAE averages to score (authors' code)
 
 
@@ -63,47 +63,6 @@ def settings_for(profile: str, dataset: str | Dataset, model: str = "vae", **cha
 
 def _dataset(dataset: str | Dataset) -> Dataset:
     return datasets.load(dataset) if isinstance(dataset, str) else dataset
-
-
-@dataclass
-class Trial:
-    """One trained and scored cell."""
-
-    data: Dataset = field(repr=False)
-    cell: "Cell"
-    split: Split = field(repr=False)
-    trained: Trained
-    pathway: Pathway = field(repr=False)
-    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # of the test rows, higher = more novel
-    train_scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # of the training rows
-
-    def x(self, part: str) -> torch.Tensor:
-        """The rows of ``train``, ``val`` or ``test`` in the model's dtype and on its device."""
-        like = next(self.trained.model.parameters())
-        return torch.from_numpy(self.data.x[getattr(self.split, part)]).to(like)
-
-    def rows(self) -> pd.DataFrame:
-        """A tidy row per score."""
-        about = {
-            "dataset": self.data.name,
-            "setting": self.cell.setting,
-            "target": self.cell.target,
-            "model": self.trained.settings.model,
-            "seed": self.cell.seed,
-        }
-        figures = [
-            {
-                **about,
-                "score": name,
-                "auroc": evaluation.auroc(self.split.is_novel, values),
-                "aupr": evaluation.aupr(self.split.is_novel, values),
-                "epochs": self.trained.settings.epochs,
-                "n_train": len(self.split.train),
-                "seconds": round(self.trained.seconds, 1),
-            }
-            for name, values in self.scores.items()
-        ]
-        return pd.DataFrame(figures)
 
 
 @dataclass(frozen=True)
@@ -143,15 +102,65 @@ def _models() -> Path:
     return store.cache_folder() / "models"
 
 
+@dataclass
+class Trial:
+    """One trained and scored cell."""
+
+    data: Dataset = field(repr=False)
+    cell: Cell
+    split: Split = field(repr=False)
+    trained: Trained
+    whitening: Whitening = field(repr=False)
+    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # of the test rows, higher = more novel
+
+    def x(self, part: str) -> torch.Tensor:
+        """The rows of ``train``, ``val`` or ``test`` in the model's dtype and on its device."""
+        like = next(self.trained.model.parameters())
+        return torch.from_numpy(self.data.x[getattr(self.split, part)]).to(like)
+
+    def pathway(self, layers: Sequence[int] | None = None, whitening: Whitening | None = None) -> Pathway:
+        """The model's pathway; its noise starts anew, so that scores do not depend on what was scored before."""
+        generator = torch.Generator(torch.device(self.trained.device)).manual_seed(self.cell.seed)
+        decoder = self.trained.model.decoding(TEST_SAMPLES, generator)
+        include_input = self.data.image_shape is None
+        return Pathway(self.trained.model.encoder, decoder, layers, include_input, whitening=whitening)
+
+    def scores_of(self, part: str) -> dict[str, np.ndarray]:
+        """Scores of the rows of ``train``, ``val`` or ``test``."""
+        return self.pathway(whitening=self.whitening).score(self.x(part))
+
+    def aurocs(self) -> dict[str, float]:
+        """AUROC of each score on the test rows."""
+        return {name: evaluation.auroc(self.split.is_novel, values) for name, values in self.scores.items()}
+
+    def rows(self) -> pd.DataFrame:
+        """A tidy row per score."""
+        about = {
+            "dataset": self.data.name,
+            "setting": self.cell.setting,
+            "target": self.cell.target,
+            "model": self.cell.settings.model,
+            "seed": self.cell.seed,
+            "epochs": self.cell.settings.epochs,
+            "n_train": len(self.split.train),
+            "seconds": round(self.trained.seconds, 1),
+        }
+        return pd.DataFrame(
+            {
+                **about,
+                "score": name,
+                "auroc": evaluation.auroc(self.split.is_novel, values),
+                "aupr": evaluation.aupr(self.split.is_novel, values),
+            }
+            for name, values in self.scores.items()
+        )
+
+
 def run_trial(data: Dataset, cell: Cell, progress: bool = True) -> Trial:
     """Split, train (or fetch from the cache), fit the pathway on the training rows, score the test rows."""
-    trained = cell.train(data, progress)
-    generator = torch.Generator(torch.device(trained.device)).manual_seed(cell.seed)
-    decoder = trained.model.decoding(TEST_SAMPLES, generator)
-    pathway = Pathway(trained.model.encoder, decoder, include_input=data.image_shape is None)
-    trial = Trial(data, cell, cell.split(data), trained, pathway)
-    pathway.fit(trial.x("train"))
-    trial.scores, trial.train_scores = pathway.score(trial.x("test")), pathway.score(trial.x("train"))
+    trial = Trial(data, cell, cell.split(data), cell.train(data, progress), Whitening())
+    trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
+    trial.scores = trial.scores_of("test")
     return trial
 
 
@@ -187,6 +196,48 @@ def check(dataset: str, profile: str, target: object, seeds: int, setting: str =
         raise ParameterError(f"setting {setting!r} is unknown; allowed: {', '.join(SETTINGS)}")
     if not isinstance(seeds, int) or seeds < 1:
         raise ParameterError(f"seeds={seeds!r} must be a whole number of at least 1")
+
+
+def layer_aurocs(trial: Trial) -> pd.DataFrame:
+    """AUROC of SAP and NAP from each layer alone and from layers 1 up to it: score, layers, layer, auroc, seed."""
+    n_layers = trial.cell.settings.n_layers
+    every = range(n_layers + 1)
+    d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
+    sizes = [h.shape[1] for h in activations(trial.trained.model.encoder, trial.x("test")[:2])]
+    ends = np.cumsum([0, *sizes])
+    rows = []
+    for layer in every:
+        for which, first in (("alone", layer), ("up to", 1)):
+            columns = slice(ends[first], ends[layer + 1])
+            if columns.start == columns.stop:  # layers 1 up to 0: none
+                continue
+            d = d_test[:, columns]
+            scores = {"sap": sap(d), "nap": nap(d, Whitening().fit(d_train[:, columns].split(4096)))}
+            for name, values in scores.items():
+                auroc = evaluation.auroc(trial.split.is_novel, values.cpu())
+                rows.append({"score": name, "layers": which, "layer": layer, "auroc": auroc, "seed": trial.cell.seed})
+    return pd.DataFrame(rows)
+
+
+def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataFrame:
+    """What a page's numbers came from, as a table of two columns: parameters, data, device, seconds, versions."""
+    data, cells = trials[0].data, [trial.cell for trial in trials]
+    by_model = {cell.settings.model: cell.settings for cell in cells}
+    settings = {name: getattr(next(iter(by_model.values())), name) for name in SHOWN}
+    trained = {id(trial.trained): trial.trained.seconds for trial in trials}
+    about = {
+        "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
+        "SHA-256 of the data": CHECKSUMS[data.name][:16] + "…",
+        "setting": f"{cells[0].setting}, novel class {data.class_name(cells[0].target)}",
+        "profile": profile,
+        "models": f"{', '.join(model.upper() for model in by_model)}; {len(trials)} trained",
+        "seeds": ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells})),
+        **{name: str(value) for name, value in settings.items()},
+        "device": f"{trials[0].trained.device}, {platform.machine()}, {os.cpu_count()} cores",
+        "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+    }
+    return pd.DataFrame({"what": about.keys(), "value": about.values()})
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,75 @@
+"""Stage 1 of the book: run one notebook with its parameters; the output appears when it is complete."""
+
+import argparse
+import ast
+import re
+import sys
+from pathlib import Path
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from rapp import datasets, experiments
+
+
+def parse(pairs: str) -> dict[str, object]:
+    """``target=8 epochs=30`` → a dict; a value that is no Python literal is text."""
+    values = {}
+    for pair in pairs.split():
+        name, equals, text = pair.partition("=")
+        if not equals or not text:
+            raise experiments.ParameterError(f"PARAMS: {pair!r} must have the form name=value")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[name] = text
+    return values
+
+
+def check(notebook: Path, parameters: dict[str, object]) -> None:
+    """Every parameter is one of the notebook's, and has a value that is allowed."""
+    defaults = {name: ast.literal_eval(p["default"]) for name, p in papermill.inspect_notebook(str(notebook)).items()}
+    if unknown := [name for name in parameters if name not in defaults]:
+        raise experiments.ParameterError(f"PARAMS: {unknown[0]!r} is unknown; allowed: {', '.join(defaults)}")
+    experiments.check(**{**defaults, **parameters})
+
+
+def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None:
+    """Run beside the output, then rename. A notebook that failed is kept under another name, to be read."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = output.with_suffix(".running.ipynb")
+    papermill.execute_notebook(
+        str(notebook), str(beside), parameters, kernel_name="python3", progress_bar=False, log_output=False,
+        stderr_file=sys.stderr, extra_arguments=["--log-level=ERROR"],
+    )  # fmt: skip
+    beside.replace(output)
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("notebook", type=Path)
+    arguments.add_argument("output", type=Path)
+    arguments.add_argument("--dataset", required=True)
+    arguments.add_argument("--profile", required=True)
+    arguments.add_argument("--params", default="")
+    options = arguments.parse_args()
+    name = options.notebook.stem
+    try:
+        parameters = {"dataset": options.dataset, "profile": options.profile, **parse(options.params)}
+        check(options.notebook, parameters)
+        print(f"{name}: running on {options.dataset}, profile {options.profile}", file=sys.stderr, flush=True)
+        execute(options.notebook, options.output, parameters)
+    except (experiments.ParameterError, datasets.DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except PapermillExecutionError as error:
+        failed = options.output.with_suffix(".failed.ipynb")
+        options.output.with_suffix(".running.ipynb").replace(failed)
+        reason = re.sub(r"\s+", " ", f"{error.ename}: {error.evalue}")
+        print(f"error: {name} failed in cell {error.exec_count}: {reason} (all of it: {failed})", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

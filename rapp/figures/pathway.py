@@ -1,0 +1,142 @@
+"""Figures of chapter 03: the projection pathway and the scores along it."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, FancyBboxPatch
+
+from rapp.figures import style
+
+
+def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int], n_layers: int) -> Figure:
+    """The projection pathway of one sample: x through the encoder, x̂ back through the same encoder.
+
+    Args:
+        x, x_hat: (n_features,) input and reconstruction.
+        image_shape: (height, width).
+        n_layers: ℓ.
+    """
+    figure, ax = style.subplots(figsize=(8, 4.2))
+    ax.set(xlim=(-0.2, 8.6), ylim=(-0.4, 4.4))
+    ax.axis("off")
+    for y, image, label in ((3.2, x, "x"), (0.8, x_hat, "x̂ = f(g(x))")):
+        ax.imshow(image.reshape(image_shape), cmap="gray", vmin=0, vmax=1, extent=(0, 1.2, y - 0.6, y + 0.6), zorder=2)
+        ax.text(0.6, y + 0.7 if y > 2 else y - 0.75, label, ha="center", va="bottom" if y > 2 else "top", fontsize=13)
+    places = [(2.4, 1.3, "1"), (4.2, 1.0, "2"), (6.9, 0.6, str(n_layers))]
+    for (left, height, i), before in zip(places, [1.2, 2.75, 4.55], strict=True):
+        for y, name, colour in ((3.2, rf"$h_{{{i}}}$", style.NORMAL), (0.8, rf"$\hat h_{{{i}}}$", style.NOVEL)):
+            box = (left, y - height / 2)
+            ax.add_patch(FancyBboxPatch(box, 0.3, height, boxstyle="round,pad=0.03", color=colour, alpha=0.7))
+            ax.text(left + 0.45, y, name, ha="left", va="center", fontsize=14)
+            ax.annotate("", (left - 0.08, y), (before + 0.55 if i != "1" else before + 0.1, y), arrowprops=_arrow())
+            middle = (left + before + 0.4) / 2 if i != "1" else 1.85
+            ax.text(middle, y + 0.1, rf"$g_{{{i}}}$" if i != str(n_layers) else "…", ha="center", fontsize=13)
+        ax.annotate("", (left + 0.15, 1.6), (left + 0.15, 2.4), arrowprops={**_arrow(), "arrowstyle": "<->"})
+        ax.text(left + 0.25, 2.0, rf"$h_{{{i}}}-\hat h_{{{i}}}$", va="center", fontsize=13)
+    curve = {**_arrow(), "linestyle": "--", "connectionstyle": "angle,angleA=-90,angleB=0,rad=12"}
+    ax.annotate("", (1.25, 0.35), (8.15, 2.85), arrowprops=curve)
+    ax.plot([7.75, 8.15], [3.2, 3.2], color="0.25", linestyle="--")
+    ax.plot([8.15, 8.15], [3.2, 2.8], color="0.25", linestyle="--")
+    ax.text(8.3, 1.8, r"decoder $f$", va="center", rotation=90, fontsize=13)
+    return figure
+
+
+def _arrow() -> dict:
+    return {"arrowstyle": "-|>", "color": "0.25", "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
+
+
+def whitening(d: np.ndarray, points: dict[str, tuple[float, float]]) -> Figure:
+    """Why a distance wants whitening, in two dimensions: the same points before and after.
+
+    Args:
+        d: (n, 2) differences of normal samples.
+        points: label → (2,) difference of a sample to judge.
+    """
+    figure, axes = style.subplots(1, 2, figsize=(8.4, 4.3))
+    mean, covariance = d.mean(0), np.cov(d.T)
+    values, vectors = np.linalg.eigh(covariance)
+    to_white = vectors / np.sqrt(values)
+    panels: list[tuple[Axes, np.ndarray, dict, str, str]] = [
+        (axes[0], d, points, "SAP measures from the origin", "difference"),
+        (axes[1], (d - mean) @ to_white, {k: (np.array(p) - mean) @ to_white for k, p in points.items()},
+         "NAP measures after whitening", "whitened difference"),
+    ]  # fmt: skip
+    for ax, cloud, marks, title, unit in panels:
+        ax.scatter(*cloud.T, s=8, color=style.NORMAL, alpha=0.35, linewidths=0, label="normal")
+        for i, (label, point) in enumerate(marks.items()):
+            radius = float(np.hypot(*point))
+            ax.add_patch(Ellipse((0, 0), 2 * radius, 2 * radius, fill=False, color="0.45", linestyle=":"))
+            ax.scatter(*point, s=90, marker="os"[i % 2], color=style.NOVEL, edgecolors="black", zorder=3)
+            ax.annotate(f"{label}: {radius:.1f}", point, (9, -16), textcoords="offset points", fontsize=12)
+        reach = 1.2 * max(np.abs(cloud).max(), *(np.hypot(*point) for point in marks.values()))
+        ax.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        ax.set(xlabel=f"first {unit}", ylabel=f"second {unit}")
+    return figure
+
+
+def layer_contributions(rows: pd.DataFrame, n_layers: int) -> Figure:
+    """AUROC of SAP and NAP from each layer alone and from the layers up to it.
+
+    Args:
+        rows: score ("sap", "nap"), layers ("alone", "up to"), layer (0 … ℓ), seed, auroc.
+        n_layers: ℓ.
+    """
+    figure, axes = style.subplots(1, 2, figsize=(8.4, 3.8), sharey=True)
+    titles = {"alone": "from layer i alone", "up to": "from layers 1 … i"}
+    for ax, (which, title) in zip(axes, titles.items(), strict=True):
+        for name, marker in (("sap", "o"), ("nap", "s")):
+            part = rows[(rows["score"] == name) & (rows["layers"] == which)]
+            grouped = part.groupby("layer")["auroc"]
+            mean = grouped.mean()
+            ax.plot(mean.index, mean, marker=marker, color=style.SCORE_COLOURS[name], label=style.SCORE_NAMES[name])
+            ax.fill_between(mean.index, grouped.min(), grouped.max(), color=style.SCORE_COLOURS[name], alpha=0.2)
+        style.coin(ax)
+        ax.set(title=title, xlabel="layer i", xticks=range(n_layers + 1), xlim=(-0.3, n_layers + 0.3))
+    axes[0].set_ylabel("AUROC")
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def assumptions(inversion: dict[str, list[float]], hidden: dict[str, list[float]]) -> Figure:
+    """The second assumption and its conclusion, layer by layer, for normal and novel test samples.
+
+    Args:
+        inversion: kind of sample → error of g_i∘f̃_i on M_i for i = 1 … ℓ.
+        hidden: kind of sample → distance of the hidden reconstruction from ĥ_i for i = 0 … ℓ − 1.
+    """
+    figure, axes = style.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
+    colours = {"normal": style.NORMAL, "novel": style.NOVEL}
+    for ax, errors, first in ((axes[0], inversion, 1), (axes[1], hidden, 0)):
+        for (kind, values), marker in zip(errors.items(), "os", strict=True):
+            ax.plot(range(first, first + len(values)), values, marker=marker, color=colours[kind], label=kind)
+        ax.set(xlabel="layer i", xticks=range(first, first + len(next(iter(errors.values())))))
+    axes[0].set(title=r"assumption 2: $g_i(\tilde f_i(a))$ against $a$", ylabel="variance unexplained")
+    axes[1].set(title=r"conclusion: hidden reconstruction against $\hat h_i$")
+    axes[0].set_ylim(bottom=0)
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def score_by_score(rows: pd.DataFrame) -> Figure:
+    """AUROC of recon, SAP and NAP for each model: a bar for the mean, a point for each seed.
+
+    Args:
+        rows: model, score, auroc.
+    """
+    models, scores = list(dict.fromkeys(rows["model"])), list(style.SCORE_COLOURS)
+    figure, ax = style.subplots(figsize=(7, 3.6))
+    for i, score in enumerate(scores):
+        part = rows[rows["score"] == score]
+        places = part["model"].map(models.index) + 0.26 * (i - 1)
+        means = part.groupby("model")["auroc"].mean()
+        at = [models.index(model) + 0.26 * (i - 1) for model in means.index]
+        ax.bar(at, means, 0.24, color=style.SCORE_COLOURS[score], label=style.SCORE_NAMES[score])
+        for place, mean in zip(at, means, strict=True):
+            ax.text(place, 0.02, f"{mean:.2f}", ha="center", fontsize=12, color="white", weight="bold")
+        ax.scatter(places, part["auroc"], color="black", s=14, zorder=3)
+    style.coin(ax)
+    ax.set_xticks(range(len(models)), [style.MODEL_NAMES[model] for model in models])
+    ax.set(ylabel="AUROC", ylim=(0, 1))
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
+    return figure

@@ -1,0 +1,89 @@
+"""Figures of chapter 02: what reconstruction error sees and misses."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rapp.figures import style
+
+
+def reconstructions(
+    x: np.ndarray, x_hat: np.ndarray, is_novel: np.ndarray, image_shape: tuple[int, int], novel_name: str
+) -> Figure:
+    """Input, reconstruction and squared difference, a column per sample, each with its error.
+
+    Args:
+        x, x_hat: (n, n_features) inputs and reconstructions.
+        is_novel: (n,) bool; novel columns come with their own colour.
+        image_shape: (height, width).
+        novel_name: what to call the novel class.
+    """
+    n = len(x)
+    figure, axes = style.subplots(3, n, figsize=(1.05 * n + 0.6, 4.2))
+    error = (x - x_hat) ** 2
+    rows = [("input x", x, 1), ("output x̂", x_hat, 1), ("(x − x̂)²", error, error.max())]
+    for i, (label, images, top) in enumerate(rows):
+        for j in range(n):
+            ax = axes[i, j]
+            ax.imshow(images[j].reshape(image_shape), cmap="gray" if i < 2 else "magma", vmin=0, vmax=top)
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set(visible=True, color=style.NOVEL if is_novel[j] else style.NORMAL, linewidth=2.5)
+        axes[i, 0].set_ylabel(label, fontsize=12)
+    for j in range(n):
+        kind = f"novel\n({novel_name})" if is_novel[j] else "normal\n"
+        colour = style.NOVEL if is_novel[j] else style.NORMAL
+        axes[0, j].set_title(kind, fontsize=11, color=colour)
+        axes[2, j].set_xlabel(f"{error[j].sum():.1f}", fontsize=12)
+    figure.supxlabel("squared error, summed over pixels", fontsize=12)
+    return figure
+
+
+def score_histograms(
+    scores: dict[str, np.ndarray], is_novel: np.ndarray, aurocs: dict[str, float], thresholds: dict[str, float]
+) -> Figure:
+    """Score distributions of normal and novel test samples, a panel per score.
+
+    Args:
+        scores: title → (N,) scores.
+        is_novel: (N,) bool.
+        aurocs: by the same titles.
+        thresholds: by the same titles, drawn as a line.
+    """
+    figure, axes = style.subplots(1, len(scores), figsize=(0.6 + 3.6 * len(scores), 3.4), squeeze=False)
+    for ax, (title, values) in zip(axes[0], scores.items(), strict=True):
+        shown = np.log10(np.maximum(values, 1e-12))
+        bins = np.linspace(*np.quantile(shown, [0.001, 0.999]), 45)
+        for kind, colour, rows in (("normal", style.NORMAL, ~is_novel), ("novel", style.NOVEL, is_novel)):
+            ax.hist(shown[rows], bins, density=True, color=colour, alpha=0.55, label=kind)
+        ax.axvline(np.log10(thresholds[title]), color="black", linewidth=1.2, linestyle="--", label="threshold")
+        ax.set(title=f"{title}: AUROC {aurocs[title]:.2f}", xlabel="log₁₀ of the score", yticks=[])
+    axes[0, 0].set_ylabel("density")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
+    return figure
+
+
+def auroc_per_class(rows: pd.DataFrame, published: pd.DataFrame | None, names: dict[str, str]) -> Figure:
+    """AUROC with each class in turn as the novel one.
+
+    Args:
+        rows: target, auroc; several rows of a target are shown as points with their mean.
+        published: target, auroc by others, or None.
+        names: target → name on the axis.
+    """
+    figure, ax = style.subplots(figsize=(8, 4))
+    order = list(names)
+    means = rows.groupby("target")["auroc"].mean().reindex(order)
+    colours = [style.NOVEL if value < 0.5 else style.NORMAL for value in means]
+    places = np.arange(len(order))
+    ax.bar(places, means, color=colours, alpha=0.75, label="ours (mean over seeds)")
+    ax.scatter(rows["target"].map(order.index), rows["auroc"], color="black", s=14, zorder=3, label="ours, each seed")
+    if published is not None and len(published):
+        at = published["target"].map(order.index)
+        ax.scatter(at, published["auroc"], marker="D", s=42, facecolors="white", edgecolors="black", zorder=3,
+                   label="published, full data, VAE")  # fmt: skip
+    style.coin(ax)
+    ax.set_xticks(places, [names[target] for target in order], rotation=0 if max(map(len, names.values())) < 3 else 35)
+    ax.set(xlabel="novel class", ylabel="AUROC of reconstruction error", ylim=(0, 1.02))
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=10, ncols=3, loc="outside upper center")
+    return figure

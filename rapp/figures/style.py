@@ -1,0 +1,29 @@
+"""One look for all figures: colours with a meaning, readable at phone width, safe for the colour-blind."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_COLOURS = sns.color_palette("colorblind")
+NORMAL, NOVEL = _COLOURS[0], _COLOURS[1]
+SCORE_COLOURS = {"recon": _COLOURS[7], "sap": _COLOURS[2], "nap": _COLOURS[4]}
+SCORE_NAMES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP"}
+MODEL_NAMES = {"ae": "AE", "vae": "VAE"}
+
+
+def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """``plt.subplots`` in our style. The figure is closed at once, so that a notebook shows it once: as a result."""
+    sns.set_theme(context="notebook", style="ticks")
+    plt.rcParams.update({"figure.dpi": 120, "figure.constrained_layout.use": True})
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+    figure, axes = plt.subplots(rows, columns, **options)
+    plt.close(figure)
+    return figure, axes
+
+
+def coin(ax: Axes, along: str = "y") -> None:
+    """The line at AUROC 0.5, below which a score is worse than a coin."""
+    (ax.axhline if along == "y" else ax.axvline)(0.5, color="black", linewidth=1, linestyle="--", zorder=0)
