@@ -36,7 +36,7 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "model": table["model"].str.upper(),
-            "score": table["score"],
+            "score": table["score"].map({"recon": "recon", "sap": "SAP", "nap": "NAP"}),
             "ours": table["mean"].map("{:.3f}".format) + spread,
             "seeds": table["seeds"],
             "published": table["auroc"].map("{:.3f}".format).where(table["auroc"].notna(), "–"),

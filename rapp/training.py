@@ -17,6 +17,7 @@ from rapp.autoencoders import MODELS, Autoencoder
 
 CHECKPOINT_SECONDS = 60  # an interrupted run loses at most this, plus an epoch
 LOG_SECONDS = 60  # where there is no terminal to draw a bar in
+CODE = store.sources_key(autoencoders, sys.modules[__name__])  # as imported, should a file change later
 PRECISIONS = ("float32", "bfloat16", "float64")
 
 
@@ -49,6 +50,8 @@ class Settings:
         for name in ("n_layers", "bottleneck", "epochs", "batch", "threads"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
+        if self.batch < 2:
+            raise ValueError(f"batch={self.batch} must be at least 2: batch normalisation cannot train on one row")
         if not isinstance(self.samples, int) or self.samples < 0:
             raise ValueError(f"samples={self.samples!r} must be a whole number of at least 0 (0 trains on μ alone)")
         if not (isinstance(self.lr, float) and 0 < self.lr < math.inf):
@@ -178,8 +181,7 @@ class Run:
 def model_key(x_train: Tensor, x_val: Tensor, settings: Settings, seed: int) -> str:
     """What determines the weights: settings, seed, data, device, the code that trains, and torch's version."""
     what = {**asdict(settings), "device": resolve_device(settings.device).type, "seed": seed}
-    code = store.sources_key(autoencoders, sys.modules[__name__])
-    return store.sha256(json.dumps(what, sort_keys=True), code, x_train, x_val)
+    return store.sha256(json.dumps(what, sort_keys=True), CODE, x_train, x_val)
 
 
 def cache_files(key: str, cache: Path) -> tuple[Path, Path]:

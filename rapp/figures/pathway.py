@@ -18,11 +18,11 @@ def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int], n_la
         n_layers: ℓ.
     """
     figure, ax = style.subplots(figsize=(8, 4.2))
-    ax.set(xlim=(-0.2, 8.6), ylim=(-0.4, 4.4))
+    ax.set(xlim=(-0.2, 8.6), ylim=(-0.3, 4.3))
     ax.axis("off")
-    for y, image, label in ((3.2, x, "x"), (0.8, x_hat, "x̂ = f(g(x))")):
+    for y, image, label in ((3.2, x, "$x$"), (0.8, x_hat, r"$\hat x = f(g(x))$")):
         ax.imshow(image.reshape(image_shape), cmap="gray", vmin=0, vmax=1, extent=(0, 1.2, y - 0.6, y + 0.6), zorder=2)
-        ax.text(0.6, y + 0.7 if y > 2 else y - 0.75, label, ha="center", va="bottom" if y > 2 else "top", fontsize=13)
+        ax.text(0.6, y + 0.68, label, ha="center", va="bottom", fontsize=13)
     places = [(2.4, 1.3, "1"), (4.2, 1.0, "2"), (6.9, 0.6, str(n_layers))]
     for (left, height, i), before in zip(places, [1.2, 2.75, 4.55], strict=True):
         for y, name, colour in ((3.2, rf"$h_{{{i}}}$", style.NORMAL), (0.8, rf"$\hat h_{{{i}}}$", style.NOVEL)):
@@ -34,10 +34,8 @@ def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int], n_la
             ax.text(middle, y + 0.1, rf"$g_{{{i}}}$" if i != str(n_layers) else "…", ha="center", fontsize=13)
         ax.annotate("", (left + 0.15, 1.6), (left + 0.15, 2.4), arrowprops={**_arrow(), "arrowstyle": "<->"})
         ax.text(left + 0.25, 2.0, rf"$h_{{{i}}}-\hat h_{{{i}}}$", va="center", fontsize=13)
-    curve = {**_arrow(), "linestyle": "--", "connectionstyle": "angle,angleA=-90,angleB=0,rad=12"}
-    ax.annotate("", (1.25, 0.35), (8.15, 2.85), arrowprops=curve)
-    ax.plot([7.75, 8.15], [3.2, 3.2], color="0.25", linestyle="--")
-    ax.plot([8.15, 8.15], [3.2, 2.8], color="0.25", linestyle="--")
+    ax.plot([7.75, 8.15, 8.15, 0.6, 0.6], [3.2, 3.2, -0.15, -0.15, 0.05], color="0.25", linestyle="--", linewidth=1.3)
+    ax.annotate("", (0.6, 0.2), (0.6, 0.04), arrowprops=_arrow())
     ax.text(8.3, 1.8, r"decoder $f$", va="center", rotation=90, fontsize=13)
     return figure
 

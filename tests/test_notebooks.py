@@ -1,0 +1,67 @@
+"""The notebooks as sources, without running them."""
+
+import ast
+import json
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def cells(request):
+    return json.loads(request.param.read_text(encoding="utf-8"))["cells"]
+
+
+def code(cells):
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def test_there_are_notebooks():
+    assert len(NOTEBOOKS) >= 2
+
+
+def test_no_outputs_are_committed(cells):
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code(cells))
+
+
+def test_one_parameters_cell_with_every_line_explained(cells):
+    (parameters,) = [cell for cell in code(cells) if "parameters" in tags(cell)]
+    assert "remove-cell" in tags(parameters)
+    assert all(re.fullmatch(r"\w+ = .+  # .+", line) for line in "".join(parameters["source"]).splitlines())
+
+
+def test_code_cells_are_short_and_define_nothing(cells):
+    for cell in code(cells):
+        source = "".join(cell["source"])
+        assert source.count("\n") < 25
+        assert not [n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+
+
+def test_every_figure_has_caption_name_and_alt_text(cells):
+    drawn = [cell for cell in code(cells) if re.search(r"^(figures|reconstruction)\.\w+\(", "".join(cell["source"]), re.M)]
+    assert drawn
+    for cell in drawn:
+        about = cell["metadata"]["mystnb"]
+        assert about["figure"]["name"].startswith("fig-")
+        assert len(about["figure"]["caption"]) > 40
+        assert len(about["image"]["alt"]) > 40
+
+
+def test_prose_names_no_class_and_no_number_of_ours(cells):
+    """A rerun can have any data set and class. What prose cites from the literature is in its last paragraphs."""
+    prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    captions = "\n".join(str(cell["metadata"].get("mystnb", "")) for cell in code(cells))
+    assert not re.search(r"mnist-5k|fashion-mnist|Trouser|the digit [02-9]", prose + captions)
+
+
+def test_prose_comes_first(cells):
+    assert cells[0]["cell_type"] == "markdown"
+    assert "".join(cells[0]["source"]).startswith("# ")

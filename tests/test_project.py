@@ -1,0 +1,72 @@
+"""The project's own files: set-up, help, promises about the tree."""
+
+import re
+import subprocess
+import tomllib
+
+import yaml
+
+from tests.conftest import ROOT
+
+TOP = {"book", "rapp", "notebooks", "tests", "environment.yml", "Makefile", "README.md"}
+TOP |= {"pyproject.toml", "LICENSE", "CITATION.cff"}
+
+
+def tracked():
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in names.splitlines()]
+
+
+def test_environment_yml_installs_what_make_installs():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    makefile = (ROOT / "Makefile").read_text()
+    assert pip == ["--constraint .constraints.txt", "--editable .[book,dev]"]
+    assert "--constraint .constraints.txt --editable '.[book,dev]'" in makefile
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert f"python{python}" in environment["dependencies"]
+
+
+def test_every_dependency_is_pinned_once():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    pins = [line.split("==")[0] for line in (ROOT / ".constraints.txt").read_text().splitlines()]
+    normal = [re.sub(r"[-_.]+", "-", name).lower() for name in pins]
+    assert len(normal) == len(set(normal))
+    for requirement in wanted:
+        assert re.match(r"[\w.-]+", requirement)[0].lower() in normal, requirement
+
+
+def test_the_top_level_stays_small():
+    names = {path.relative_to(ROOT).parts[0] for path in tracked()}
+    assert {name for name in names if not name.startswith(".")} == TOP
+
+
+def test_files_are_short_and_name_no_machine():
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".txt", ".cff"} or path.name == "Makefile":
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"(?<![\w.])/(wor" r"k|roo" r"t|hom" r"e)/|index-url http", text), path
+            if path.parts[-2] in ("rapp", "figures", "baselines") and path.suffix == ".py":
+                assert text.count("\n") <= 300, path
+
+
+def test_the_core_is_slim():
+    core = ("pathway", "autoencoders", "training", "splits", "evaluation")
+    assert sum((ROOT / "rapp" / f"{name}.py").read_text().count("\n") for name in core) <= 1000
+
+
+def test_walls():
+    def imports(name):
+        return (ROOT / "rapp" / f"{name}.py").read_text()
+
+    for name in ("datasets", "splits"):
+        assert not re.search(r"^\s*(import torch$|from rapp\.(autoencoders|training|pathway))", imports(name), re.M)
+    assert not re.search(r"rapp\.(datasets|training|figures|experiments)|matplotlib", imports("pathway"))
+    assert not re.search(r"matplotlib|rapp\.figures", imports("experiments"))
+
+
+def test_make_alone_prints_help(make):
+    text = make().stdout
+    for target in ("book", "serve", "test", "bench", "lint", "clean", ".venv"):
+        assert re.search(rf"^  {re.escape(target)} +\w", text, re.M), target

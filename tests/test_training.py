@@ -1,0 +1,174 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rapp import store, training
+from rapp.training import Run, Settings, train
+
+SMALL = Settings(n_layers=3, bottleneck=3, samples=2, epochs=4, batch=16, threads=1, device="cpu")
+GENERATOR = torch.Generator().manual_seed(0)
+X, X_VAL = (torch.randn(121, 2, generator=GENERATOR) @ torch.randn(2, 12, generator=GENERATOR)).split([101, 20])
+
+
+def weights(trained):
+    return trained.model.state_dict()
+
+
+def same(a, b):
+    return all(torch.equal(value, weights(b)[name]) for name, value in weights(a).items())
+
+
+@pytest.mark.parametrize("model", ["ae", "vae"])
+def test_one_seed_gives_the_same_bits_whatever_ran_before(model):
+    settings = replace(SMALL, model=model)
+    first = train(X, X_VAL, settings, seed=5, progress=False)
+    state = torch.get_rng_state()
+    torch.rand(7)
+    second = train(X, X_VAL, settings, seed=5, progress=False)
+    assert same(first, second)
+    assert [e["loss"] for e in first.history] == [e["loss"] for e in second.history]
+    assert not same(first, train(X, X_VAL, settings, seed=6, progress=False))
+    torch.set_rng_state(state)
+    train(X, X_VAL, settings, seed=5, progress=False)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_training_learns_and_keeps_the_best_epoch():
+    trained = train(X, X_VAL, replace(SMALL, epochs=30), progress=False)
+    errors = [entry["val_error"] for entry in trained.history]
+    assert errors[-1] < 0.8 * errors[0]
+    assert trained.best_epoch == 1 + errors.index(min(errors))
+    assert training.reconstruction_error(trained.model, X_VAL) == pytest.approx(min(errors), rel=1e-6)
+    assert not trained.model.training
+
+
+@pytest.mark.parametrize("model", ["ae", "vae"])
+def test_resuming_is_bit_equal(tmp_path, model):
+    settings = replace(SMALL, model=model, epochs=6)
+    whole = Run(X, X_VAL, settings, 1)
+    for _ in range(6):
+        whole.epoch()
+    half = Run(X, X_VAL, settings, 1)
+    for _ in range(3):
+        half.epoch()
+    store.save(tmp_path / "c.safetensors", *half.state())
+    resumed = Run(X, X_VAL, settings, 1)
+    resumed.restore(*store.load(tmp_path / "c.safetensors"))
+    for _ in range(3):
+        resumed.epoch()
+    assert [e["loss"] for e in whole.history] == [e["loss"] for e in resumed.history]
+    assert all(torch.equal(v, resumed.model.state_dict()[k]) for k, v in whole.model.state_dict().items())
+    assert all(torch.equal(v, resumed.best[k]) for k, v in whole.best.items())
+
+
+KILLED = """
+import sys, torch
+from rapp import training
+training.CHECKPOINT_SECONDS = 0
+from tests.test_training import SMALL, X, X_VAL, replace
+from pathlib import Path
+training.train(X, X_VAL, replace(SMALL, epochs=EPOCHS), seed=2, cache=Path(sys.argv[1]), progress=False)
+"""
+
+
+def test_a_killed_run_is_taken_up_from_its_checkpoint(tmp_path, capfd):
+    epochs = 3000
+    child = subprocess.Popen([sys.executable, "-c", KILLED.replace("EPOCHS", str(epochs)), str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*.checkpoint.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    (checkpoint,) = tmp_path.glob("*.checkpoint.safetensors")
+    done = len(store.load(checkpoint)[1]["history"])
+    assert 0 < done < epochs
+    # As many epochs as the child had done, plus a few, in one go: the resumed run must end on the same bits.
+    settings = replace(SMALL, epochs=epochs)
+    run = Run(X, X_VAL, settings, 2)
+    run.restore(*store.load(checkpoint))
+    fresh = Run(X, X_VAL, settings, 2)
+    for _ in range(done):
+        fresh.epoch()
+    assert run.history == fresh.history
+    assert all(torch.equal(v, fresh.model.state_dict()[k]) for k, v in run.model.state_dict().items())
+
+
+def test_the_cache_is_used_and_its_key_holds_what_matters(tmp_path):
+    first = train(X, X_VAL, SMALL, seed=1, cache=tmp_path, progress=False)
+    (file,) = tmp_path.iterdir()
+    written = file.stat().st_mtime_ns
+    again = train(X, X_VAL, SMALL, seed=1, cache=tmp_path, progress=False)
+    assert same(first, again)
+    assert again.seconds == first.seconds
+    assert again.history == first.history
+    assert file.stat().st_mtime_ns == written
+    for x, settings, seed in ((X, SMALL, 2), (X, replace(SMALL, epochs=5), 1), (X + 1e-6, SMALL, 1)):
+        train(x, X_VAL, settings, seed=seed, cache=tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_corrupted_cache_file_is_retrained(tmp_path, capsys):
+    first = train(X, X_VAL, SMALL, cache=tmp_path, progress=False)
+    (file,) = tmp_path.iterdir()
+    data = bytearray(file.read_bytes())
+    data[-50] ^= 4
+    file.write_bytes(data)
+    assert same(first, train(X, X_VAL, SMALL, cache=tmp_path, progress=False))
+    assert file.name in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, file.name + ".damaged"}
+
+
+@pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"precision": "float64"}, {"batch": 1000}])
+def test_precisions_and_batches_larger_than_the_data(change):
+    trained = train(X, X_VAL, replace(SMALL, epochs=20, **change), progress=False)
+    expected = torch.float64 if change.get("precision") == "float64" else torch.float32
+    assert next(trained.model.parameters()).dtype == expected
+    assert trained.history[-1]["val_error"] < trained.history[0]["val_error"]
+
+
+def test_compiling_trains_the_same_model_up_to_rounding():
+    plain = train(X, X_VAL, replace(SMALL, epochs=2), progress=False)
+    compiled = train(X, X_VAL, replace(SMALL, epochs=2, compile=True), progress=False)
+    assert compiled.history[-1]["val_error"] == pytest.approx(plain.history[-1]["val_error"], rel=1e-3)
+
+
+def test_the_minutes_are_said_first_and_nothing_goes_to_stdout(capsys):
+    train(X, X_VAL, SMALL, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "ae, 4 epochs: about 0.0 min on cpu" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "gan"}, ["model='gan'", "ae, vae"]),
+        ({"precision": "half"}, ["precision='half'", "bfloat16"]),
+        ({"device": "tpu"}, ["device='tpu'", "auto"]),
+        ({"epochs": -1}, ["epochs=-1", "at least 1"]),
+        ({"epochs": 2.5}, ["epochs=2.5", "whole"]),
+        ({"samples": -1}, ["samples=-1"]),
+        ({"batch": 1}, ["batch=1", "batch normalisation"]),
+        ({"lr": 0.0}, ["lr=0.0"]),
+    ],
+)
+def test_bad_settings_are_named(change, words):
+    with pytest.raises(ValueError, match=r".+") as error:
+        replace(SMALL, **change)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_divergence_and_bad_rows_are_named():
+    with pytest.raises(FloatingPointError, match="epoch 1"):
+        train(X * 1e30, X_VAL * 1e30, SMALL, progress=False)
+    with pytest.raises(ValueError, match=r"\(1, 12\)"):
+        train(X[:1], X_VAL, SMALL, progress=False)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="'cuda' is not present"):
+            train(X, X_VAL, replace(SMALL, device="cuda"), progress=False)
