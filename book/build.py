@@ -27,7 +27,9 @@ def glance(notebook: Path, staged: Path) -> str:
             if "image/png" in data:
                 (staged / "glance.png").write_bytes(base64.b64decode(data["image/png"]))
                 caption = about["figure"]["caption"]
-                parts.append(f"```{{figure}} glance.png\n:alt: {about['image']['alt']}\n:name: fig-glance\n\n{caption}\n```")
+                parts.append(
+                    f"```{{figure}} glance.png\n:alt: {about['image']['alt']}\n:name: fig-glance\n\n{caption}\n```"
+                )
             elif "text/markdown" in data:
                 parts.append(data["text/markdown"])
     return "\n\n".join(parts)
@@ -44,7 +46,10 @@ def status(notebooks: list[Path]) -> str:
     packages = ("jupyter-book", "papermill", "torch", "torchvision", "scikit-learn", "matplotlib", "seaborn")
     from importlib.metadata import version
 
-    lines += ["", f"Python {sys.version.split()[0]}, " + ", ".join(f"{name} {version(name)}" for name in packages) + "."]
+    lines += [
+        "",
+        f"Python {sys.version.split()[0]}, " + ", ".join(f"{name} {version(name)}" for name in packages) + ".",
+    ]
     return "\n".join(lines) + "\n"
 
 

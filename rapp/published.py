@@ -30,7 +30,9 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         ours: model, score, auroc (a row per seed).
         published: model, score, auroc.
     """
-    table = evaluation.mean_std(ours, ["model", "score"]).merge(published[["model", "score", "auroc"]], how="left", on=["model", "score"])
+    table = evaluation.mean_std(ours, ["model", "score"]).merge(
+        published[["model", "score", "auroc"]], how="left", on=["model", "score"]
+    )
     spread = table["std"].map(lambda std: "" if pd.isna(std) else f" ± {std:.3f}")
     gap = table["mean"] - table["auroc"]
     return pd.DataFrame(

@@ -109,7 +109,8 @@ class Run:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.loss = torch.compile(self.model.loss) if settings.compile else self.model.loss
         self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.best_epoch, self.seconds, self.history = 0, 0.0, []
+        self.best_epoch, self.seconds = 0, 0.0
+        self.history: list[dict] = []
 
     def step(self, x: Tensor) -> Tensor:
         """One gradient step on rows x (B, n_features); returns the loss."""
@@ -235,7 +236,9 @@ def _finish(run: Run, files: tuple[str, Path, Path] | None, progress: bool) -> N
     if not left:
         return
     if progress:
-        say(f"{run.settings.model}, {len(left)} epochs: about {run.estimate() * len(left) / 60:.1f} min on {run.device}")
+        say(
+            f"{run.settings.model}, {len(left)} epochs: about {run.estimate() * len(left) / 60:.1f} min on {run.device}"
+        )
     saved = said = time.monotonic()
     bar = tqdm(left, initial=left.start, total=total, unit="epoch", disable=None if progress else True)
     for i in bar:  # tqdm draws in a terminal only; a log gets a line a minute

@@ -17,7 +17,9 @@ def test_a_trial_scores_every_test_row_and_says_where_from(blobs):
     )
     rows = trial.rows()
     assert rows["score"].tolist() == ["recon", "sap", "nap"]
-    assert (rows[["dataset", "setting", "target", "model", "seed"]] == ["blobs", "multimodal", "1", "ae", 2]).all().all()
+    assert (
+        (rows[["dataset", "setting", "target", "model", "seed"]] == ["blobs", "multimodal", "1", "ae", 2]).all().all()
+    )
     assert rows["auroc"].between(0, 1).all()
     assert rows["n_train"].unique() == [240]
     assert dict(zip(rows["score"], rows["auroc"], strict=True)) == trial.aurocs()

@@ -29,7 +29,7 @@ FIGURES = {
     "pathway": lambda: pathway.pathway(RNG.random(16), RNG.random(16), (4, 4), 10),
     "whitening": lambda: pathway.whitening(RNG.normal(size=(50, 2)), {"A": (1.0, 2.0), "B": (0.5, 0.1)}),
     "layers": lambda: pathway.layer_contributions(LAYERS, 2),
-    "assumptions": lambda: pathway.assumptions({"normal": [0.1, 0.2], "novel": [0.3, 0.4]}, {"normal": [0, 1], "novel": [1, 2]}),
+    "assumptions": lambda: pathway.assumptions({"normal": [0.1], "novel": [0.3]}, {"normal": [0], "novel": [1]}),
     "scores": lambda: pathway.score_by_score(ROWS),
 }  # fmt: skip
 

@@ -46,7 +46,9 @@ def test_code_cells_are_short_and_define_nothing(cells):
 
 
 def test_every_figure_has_caption_name_and_alt_text(cells):
-    drawn = [cell for cell in code(cells) if re.search(r"^(figures|reconstruction)\.\w+\(", "".join(cell["source"]), re.M)]
+    drawn = [
+        cell for cell in code(cells) if re.search(r"^(figures|reconstruction)\.\w+\(", "".join(cell["source"]), re.M)
+    ]
     assert drawn
     for cell in drawn:
         about = cell["metadata"]["mystnb"]

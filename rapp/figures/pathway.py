@@ -61,11 +61,11 @@ def whitening(d: np.ndarray, points: dict[str, tuple[float, float]]) -> Figure:
          "NAP measures after whitening", "whitened difference"),
     ]  # fmt: skip
     for ax, cloud, marks, title, unit in panels:
-        ax.scatter(*cloud.T, s=8, color=style.NORMAL, alpha=0.35, linewidths=0, label="normal")
+        ax.scatter(cloud[:, 0], cloud[:, 1], s=8, color=style.NORMAL, alpha=0.35, linewidths=0, label="normal")
         for i, (label, point) in enumerate(marks.items()):
             radius = float(np.hypot(*point))
             ax.add_patch(Ellipse((0, 0), 2 * radius, 2 * radius, fill=False, color="0.45", linestyle=":"))
-            ax.scatter(*point, s=90, marker="os"[i % 2], color=style.NOVEL, edgecolors="black", zorder=3)
+            ax.scatter(point[0], point[1], s=90, marker="os"[i % 2], color=style.NOVEL, edgecolors="black", zorder=3)
             ax.annotate(f"{label}: {radius:.1f}", point, (9, -16), textcoords="offset points", fontsize=12)
         reach = 1.2 * max(np.abs(cloud).max(), *(np.hypot(*point) for point in marks.values()))
         ax.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")

@@ -53,7 +53,7 @@ def score_histograms(
     figure, axes = style.subplots(1, len(scores), figsize=(0.6 + 3.6 * len(scores), 3.4), squeeze=False)
     for ax, (title, values) in zip(axes[0], scores.items(), strict=True):
         shown = np.log10(np.maximum(values, 1e-12))
-        bins = np.linspace(*np.quantile(shown, [0.001, 0.999]), 45)
+        bins = np.linspace(np.quantile(shown, 0.001), np.quantile(shown, 0.999), 45)
         for kind, colour, rows in (("normal", style.NORMAL, ~is_novel), ("novel", style.NOVEL, is_novel)):
             ax.hist(shown[rows], bins, density=True, color=colour, alpha=0.55, label=kind)
         ax.axvline(np.log10(thresholds[title]), color="black", linewidth=1.2, linestyle="--", label="threshold")
