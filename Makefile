@@ -17,7 +17,8 @@ ifneq ($(words $(DATASET)) $(words $(PROFILE)),1 1)
 $(error DATASET="$(DATASET)" and PROFILE="$(PROFILE)" must be one word each)
 endif
 # The path of an executed notebook carries all that it was run with, so Make itself knows what is stale.
-KEY      := $(DATASET)/$(PROFILE)$(if $(PARAMS),-$(shell printf '%s' '$(PARAMS)' | cksum | cut -d' ' -f1))
+quoted    = '$(subst ','\'',$(1))'
+KEY      := $(DATASET)/$(PROFILE)$(if $(PARAMS),-$(shell printf '%s' $(call quoted,$(PARAMS)) | cksum | cut -d' ' -f1))
 RUN      := $(BUILD)/runs/$(KEY)
 HTML     := $(BUILD)/html
 BUILT    := $(HTML)/.built/$(KEY)
@@ -47,7 +48,8 @@ $(BUILT): $(CHAPTERS) $(PAGES)
 	@$(PY) book/build.py --runs $(RUN) --out $(HTML) --key $(KEY)
 
 $(RUN)/%.ipynb: notebooks/%.ipynb $(MODULE) book/paper/mnist_per_digit.csv book/execute.py | $(READY)
-	@$(PY) book/execute.py $< $@ --dataset '$(DATASET)' --profile '$(PROFILE)' --params '$(PARAMS)'
+	@$(PY) book/execute.py $< $@ --dataset $(call quoted,$(DATASET)) \
+	  --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
 
 # 03 scores the models that 02 has trained, so they do not run side by side.
 $(RUN)/03_rapp.ipynb: | $(RUN)/02_when_reconstruction_fails.ipynb

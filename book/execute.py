@@ -3,6 +3,7 @@
 import argparse
 import ast
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rapp import datasets, experiments
 def parse(pairs: str) -> dict[str, object]:
     """``target=8 epochs=30`` → a dict; a value that is no Python literal is text."""
     values = {}
-    for pair in pairs.split():
+    for pair in shlex.split(pairs):
         name, equals, text = pair.partition("=")
         if not equals or not text:
             raise experiments.ParameterError(f"PARAMS: {pair!r} must have the form name=value")

@@ -57,11 +57,11 @@ def _with_one(a: Tensor) -> Tensor:
 @torch.no_grad()
 def fit_inverses(encoder: Layers, decoder: Callable[[Tensor], Tensor], x_train: Tensor) -> LayerInverses:
     """Least-squares inverses of the encoder's layers on the manifold that the training rows' pathways trace."""
-    h_hat = [a.double() for a in activations(encoder, decoder(_code(encoder, x_train)))]
+    h_hat = [a.cpu().double() for a in activations(encoder, decoder(_code(encoder, x_train)))]
     maps = []
     for below, above in pairwise(h_hat):
-        solution = torch.linalg.lstsq(_with_one(above).cpu(), below.cpu(), driver="gelsd").solution
-        maps.append(solution.to(x_train))
+        solution = torch.linalg.lstsq(_with_one(above), below, driver="gelsd").solution
+        maps.append(solution.to(x_train.dtype).to(x_train.device))
     return LayerInverses(maps)
 
 

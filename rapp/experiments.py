@@ -184,9 +184,7 @@ def rows_of(trials: Iterable[Trial]) -> pd.DataFrame:
     return pd.concat([trial.rows() for trial in trials], ignore_index=True)
 
 
-def check(
-    dataset: str, profile: str, target: object, seeds: int, setting: str = "multimodal", **changes: object
-) -> None:
+def check(dataset: str, profile: str, target: object, seeds: int, setting: str = "multimodal", **changes: Any) -> None:
     """Everything that a notebook's parameters can get wrong, before anything is trained.
 
     Raises:

@@ -132,11 +132,8 @@ class Whitening:
 
     def transform(self, d: Tensor) -> Tensor:
         """Whitened differences (N, rank) in d's dtype; their squared length is NAP."""
-        order, mu, lower, null = (
-            part.to(d.device, d.dtype if part.is_floating_point() else None)
-            for part in (self._order, self._mu, self._lower, self._null)
-        )
-        z = d[:, order] - mu
+        mu, lower, null = (part.to(d.dtype).to(d.device) for part in (self._mu, self._lower, self._null))
+        z = d[:, self._order.to(d.device)] - mu
         z = z - (z @ null) @ null.T  # onto the row space
         return torch.linalg.solve_triangular(lower.T, z[:, : self.rank], upper=True, left=False)
 
@@ -202,4 +199,4 @@ class Pathway:
             if self.whitening.n_rows:
                 scores["nap"] = nap(d, self.whitening)
             parts.append(scores)
-        return {name: torch.cat([part[name] for part in parts]).double().cpu().numpy() for name in parts[0]}
+        return {name: torch.cat([part[name] for part in parts]).cpu().double().numpy() for name in parts[0]}

@@ -33,7 +33,7 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     table = evaluation.mean_std(ours, ["model", "score"]).merge(
         published[["model", "score", "auroc"]], how="left", on=["model", "score"]
     )
-    spread = table["std"].map(lambda std: "" if pd.isna(std) else f" ± {std:.3f}")
+    spread = table["std"].map(lambda std: "" if pd.isna(std) else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{std:.3f}")
     gap = table["mean"] - table["auroc"]
     return pd.DataFrame(
         {

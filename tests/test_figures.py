@@ -45,4 +45,4 @@ def test_a_figure_draws_and_leaves_no_open_window(name, tmp_path):
 
 def test_titles_carry_the_aurocs():
     titles = [ax.get_title() for ax in FIGURES["histograms"]().axes]
-    assert titles == ["A: AUROC 0.30", "B: AUROC 0.70"]
+    assert titles == ["A\nAUROC 0.30", "B\nAUROC 0.70"]

@@ -17,7 +17,7 @@ def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int], n_la
         image_shape: (height, width).
         n_layers: ℓ.
     """
-    figure, ax = style.subplots(figsize=(8, 4.2))
+    figure, ax = style.subplots(figsize=(6.8, 3.7))
     ax.set(xlim=(-0.2, 8.6), ylim=(-0.3, 4.3))
     ax.axis("off")
     for y, image, label in ((3.2, x, "$x$"), (0.8, x_hat, r"$\hat x = f(g(x))$")):
@@ -51,14 +51,14 @@ def whitening(d: np.ndarray, points: dict[str, tuple[float, float]]) -> Figure:
         d: (n, 2) differences of normal samples.
         points: label → (2,) difference of a sample to judge.
     """
-    figure, axes = style.subplots(1, 2, figsize=(8.4, 4.3))
+    figure, axes = style.subplots(1, 2, figsize=(6.8, 3.6))
     mean, covariance = d.mean(0), np.cov(d.T)
     values, vectors = np.linalg.eigh(covariance)
     to_white = vectors / np.sqrt(values)
     panels: list[tuple[Axes, np.ndarray, dict, str, str]] = [
-        (axes[0], d, points, "SAP measures from the origin", "difference"),
+        (axes[0], d, points, "SAP: from the origin", "difference"),
         (axes[1], (d - mean) @ to_white, {k: (np.array(p) - mean) @ to_white for k, p in points.items()},
-         "NAP measures after whitening", "whitened difference"),
+         "NAP: after whitening", "whitened difference"),
     ]  # fmt: skip
     for ax, cloud, marks, title, unit in panels:
         ax.scatter(cloud[:, 0], cloud[:, 1], s=8, color=style.NORMAL, alpha=0.35, linewidths=0, label="normal")
@@ -66,7 +66,8 @@ def whitening(d: np.ndarray, points: dict[str, tuple[float, float]]) -> Figure:
             radius = float(np.hypot(*point))
             ax.add_patch(Ellipse((0, 0), 2 * radius, 2 * radius, fill=False, color="0.45", linestyle=":"))
             ax.scatter(point[0], point[1], s=90, marker="os"[i % 2], color=style.NOVEL, edgecolors="black", zorder=3)
-            ax.annotate(f"{label}: {radius:.1f}", point, (9, -16), textcoords="offset points", fontsize=12)
+            place = (6, -18) if i % 2 == 0 else (-10, 10)
+            ax.annotate(f"{label}: {radius:.1f}", point, place, textcoords="offset points", fontsize=12)
         reach = 1.2 * max(np.abs(cloud).max(), *(np.hypot(*point) for point in marks.values()))
         ax.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         ax.set(xlabel=f"first {unit}", ylabel=f"second {unit}")
@@ -80,7 +81,7 @@ def layer_contributions(rows: pd.DataFrame, n_layers: int) -> Figure:
         rows: score ("sap", "nap"), layers ("alone", "up to"), layer (0 … ℓ), seed, auroc.
         n_layers: ℓ.
     """
-    figure, axes = style.subplots(1, 2, figsize=(8.4, 3.8), sharey=True)
+    figure, axes = style.subplots(1, 2, figsize=(6.8, 3.4), sharey=True)
     titles = {"alone": "from layer i alone", "up to": "from layers 1 … i"}
     for ax, (which, title) in zip(axes, titles.items(), strict=True):
         for name, marker in (("sap", "o"), ("nap", "s")):
@@ -103,14 +104,14 @@ def assumptions(inversion: dict[str, list[float]], hidden: dict[str, list[float]
         inversion: kind of sample → error of g_i∘f̃_i on M_i for i = 1 … ℓ.
         hidden: kind of sample → distance of the hidden reconstruction from ĥ_i for i = 0 … ℓ − 1.
     """
-    figure, axes = style.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
+    figure, axes = style.subplots(1, 2, figsize=(6.8, 3.4), sharey=True)
     colours = {"normal": style.NORMAL, "novel": style.NOVEL}
     for ax, errors, first in ((axes[0], inversion, 1), (axes[1], hidden, 0)):
         for (kind, values), marker in zip(errors.items(), "os", strict=True):
             ax.plot(range(first, first + len(values)), values, marker=marker, color=colours[kind], label=kind)
         ax.set(xlabel="layer i", xticks=range(first, first + len(next(iter(errors.values())))))
-    axes[0].set(title=r"assumption 2: $g_i(\tilde f_i(a))$ against $a$", ylabel="variance unexplained")
-    axes[1].set(title=r"conclusion: hidden reconstruction against $\hat h_i$")
+    axes[0].set(title=r"$g_i(\tilde f_i(a))$ against $a$", ylabel="variance unexplained")
+    axes[1].set(title=r"hidden recon. against $\hat h_i$")
     axes[0].set_ylim(bottom=0)
     axes[0].legend(frameon=False)
     return figure
@@ -123,7 +124,7 @@ def score_by_score(rows: pd.DataFrame) -> Figure:
         rows: model, score, auroc.
     """
     models, scores = list(dict.fromkeys(rows["model"])), list(style.SCORE_COLOURS)
-    figure, ax = style.subplots(figsize=(7, 3.6))
+    figure, ax = style.subplots(figsize=(6.4, 3.6))
     for i, score in enumerate(scores):
         part = rows[rows["score"] == score]
         places = part["model"].map(models.index) + 0.26 * (i - 1)

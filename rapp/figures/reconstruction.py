@@ -19,7 +19,7 @@ def reconstructions(
         novel_name: what to call the novel class.
     """
     n = len(x)
-    figure, axes = style.subplots(3, n, figsize=(1.05 * n + 0.6, 4.2))
+    figure, axes = style.subplots(3, n, figsize=(0.8 * n + 0.5, 3.6))
     error = (x - x_hat) ** 2
     rows = [("input x", x, 1), ("output x̂", x_hat, 1), ("(x − x̂)²", error, error.max())]
     for i, (label, images, top) in enumerate(rows):
@@ -33,7 +33,7 @@ def reconstructions(
     for j in range(n):
         kind = f"novel\n({novel_name})" if is_novel[j] else "normal\n"
         colour = style.NOVEL if is_novel[j] else style.NORMAL
-        axes[0, j].set_title(kind, fontsize=11, color=colour)
+        axes[0, j].set_title(kind, fontsize=10, color=colour)
         axes[2, j].set_xlabel(f"{error[j].sum():.1f}", fontsize=12)
     figure.supxlabel("squared error, summed over pixels", fontsize=12)
     return figure
@@ -50,14 +50,14 @@ def score_histograms(
         aurocs: by the same titles.
         thresholds: by the same titles, drawn as a line.
     """
-    figure, axes = style.subplots(1, len(scores), figsize=(0.6 + 3.6 * len(scores), 3.4), squeeze=False)
+    figure, axes = style.subplots(1, len(scores), figsize=(6.8, 3.2), squeeze=False)
     for ax, (title, values) in zip(axes[0], scores.items(), strict=True):
         shown = np.log10(np.maximum(values, 1e-12))
         bins = np.linspace(np.quantile(shown, 0.001), np.quantile(shown, 0.999), 45)
         for kind, colour, rows in (("normal", style.NORMAL, ~is_novel), ("novel", style.NOVEL, is_novel)):
             ax.hist(shown[rows], bins, density=True, color=colour, alpha=0.55, label=kind)
         ax.axvline(np.log10(thresholds[title]), color="black", linewidth=1.2, linestyle="--", label="threshold")
-        ax.set(title=f"{title}: AUROC {aurocs[title]:.2f}", xlabel="log₁₀ of the score", yticks=[])
+        ax.set(title=f"{title}\nAUROC {aurocs[title]:.2f}", xlabel="log₁₀ of the score", yticks=[])
     axes[0, 0].set_ylabel("density")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
     return figure
@@ -71,7 +71,7 @@ def auroc_per_class(rows: pd.DataFrame, published: pd.DataFrame | None, names: d
         published: target, auroc by others, or None.
         names: target → name on the axis.
     """
-    figure, ax = style.subplots(figsize=(8, 4))
+    figure, ax = style.subplots(figsize=(6.8, 3.9))
     order = list(names)
     means = rows.groupby("target")["auroc"].mean().reindex(order)
     colours = [style.NOVEL if value < 0.5 else style.NORMAL for value in means]

@@ -17,7 +17,7 @@ MODEL_NAMES = {"ae": "AE", "vae": "VAE"}
 def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """``plt.subplots`` in our style. The figure is closed at once, so that a notebook shows it once: as a result."""
     sns.set_theme(context="notebook", style="ticks")
-    plt.rcParams.update({"figure.dpi": 120, "figure.constrained_layout.use": True})
+    plt.rcParams.update({"figure.dpi": 150, "figure.constrained_layout.use": True})
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
     figure, axes = plt.subplots(rows, columns, **options)
     plt.close(figure)
