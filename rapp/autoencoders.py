@@ -25,7 +25,7 @@ def layers(sizes: Sequence[int]) -> nn.Sequential:
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         parts: list[nn.Module] = [nn.Linear(n_in, n_out)]
         if i < len(sizes) - 2:
-            parts += [nn.LeakyReLU(SLOPE), nn.BatchNorm1d(n_out)]
+            parts += [nn.LeakyReLU(SLOPE, inplace=True), nn.BatchNorm1d(n_out)]
         stack.append(nn.Sequential(*parts))
     return nn.Sequential(*stack)
 

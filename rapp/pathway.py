@@ -67,7 +67,9 @@ class Whitening:
     than features or a constant feature divide by no rounding noise, and rescaling a feature changes nothing.
 
     Args:
-        products: float64, or float32 to multiply faster (sums stay float64).
+        products: float64, or float32 to multiply faster while fitting (sums stay float64).
+        scoring: None to score in the differences' own precision, or bfloat16 to score faster on processors with
+            matrix units for it; relative errors of NAP are then about 3e-4 (measured on MNIST).
         cut: see above; None for 1e-8 (float64) or 1e-5 (float32), both far above the rounding noise of float32
             activations (1e-10 and 1e-6 were measured) and below the pivots that carry signal (1e-4 and more).
 
@@ -76,10 +78,17 @@ class Whitening:
         n_rows: rows seen.
     """
 
-    def __init__(self, products: torch.dtype = torch.float64, cut: float | None = None):
+    def __init__(
+        self,
+        products: torch.dtype = torch.float64,
+        scoring: torch.dtype | None = None,
+        cut: float | None = None,
+    ):
         if products not in (torch.float32, torch.float64):
             raise ValueError(f"products must be torch.float32 or torch.float64, got {products}")
-        self.products, self.n_rows, self.rank = products, 0, 0
+        if scoring not in (None, torch.bfloat16):
+            raise ValueError(f"scoring must be None or torch.bfloat16, got {scoring}")
+        self.products, self.scoring, self.n_rows, self.rank = products, scoring, 0, 0
         self.cut = cut if cut is not None else 1e-8 if products == torch.float64 else 1e-5
         if not 0 < self.cut < 1:
             raise ValueError(f"cut must lie between 0 and 1, got {cut}")
@@ -128,6 +137,10 @@ class Whitening:
         self._order, self._null = torch.from_numpy(order), torch.from_numpy(null)
         self._mu = (self._shift + mean).cpu()[self._order]
         self._lower = torch.from_numpy(lower[: self.rank].copy())
+        if self.scoring is not None:
+            unit = self._lower / self._lower.square().sum(1, keepdim=True).sqrt()
+            eye = torch.eye(self.rank, dtype=torch.float64)
+            self._inverse = torch.linalg.solve_triangular(unit, eye, upper=False).T.to(self.scoring)
         del self._gram, self._sum, self._shift
 
     def transform(self, d: Tensor) -> Tensor:
@@ -135,7 +148,16 @@ class Whitening:
         mu, lower, null = (part.to(d.dtype).to(d.device) for part in (self._mu, self._lower, self._null))
         z = d[:, self._order.to(d.device)] - mu
         z = z - (z @ null) @ null.T  # onto the row space
-        return torch.linalg.solve_triangular(lower.T, z[:, : self.rank], upper=True, left=False)
+        z = z[:, : self.rank]
+        if self.scoring is None:
+            return torch.linalg.solve_triangular(lower.T, z, upper=True, left=False)
+        # z lower⁻ᵀ with each feature brought to unit scale first, in blocks of the triangle
+        scale = lower.square().sum(1).sqrt()
+        z = (z / scale).to(self.scoring)
+        inverse = self._inverse.to(d.device)
+        step = max(256, -(-self.rank // 4))
+        blocks = [z[:, : j + step] @ inverse[: j + step, j : j + step] for j in range(0, self.rank, step)]
+        return torch.cat([block.to(d.dtype) for block in blocks], dim=1) if blocks else z.to(d.dtype)
 
 
 def nap(d: Tensor, whitening: Whitening) -> Tensor:
