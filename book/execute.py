@@ -27,12 +27,20 @@ def parse(pairs: str) -> dict[str, object]:
     return values
 
 
-def check(notebook: Path, parameters: dict[str, object]) -> None:
-    """Every parameter is one of the notebook's, and has a value that is allowed."""
-    defaults = {name: ast.literal_eval(p["default"]) for name, p in papermill.inspect_notebook(str(notebook)).items()}
-    if unknown := [name for name in parameters if name not in defaults]:
-        raise experiments.ParameterError(f"PARAMS: {unknown[0]!r} is unknown; allowed: {', '.join(defaults)}")
-    experiments.check(**{**defaults, **parameters})
+def defaults(notebook: Path) -> dict[str, object]:
+    """The parameters of a notebook with their defaults."""
+    return {name: ast.literal_eval(p["default"]) for name, p in papermill.inspect_notebook(str(notebook)).items()}
+
+
+def check(notebook: Path, parameters: dict[str, object]) -> dict[str, object]:
+    """The parameters that this notebook takes. Each must be known to some chapter, and have a value that is allowed."""
+    known: dict[str, object] = {}
+    for chapter in sorted(notebook.parent.glob("*.ipynb")):
+        known |= defaults(chapter)
+    if unknown := [name for name in parameters if name not in known]:
+        raise experiments.ParameterError(f"PARAMS: {unknown[0]!r} is unknown; allowed: {', '.join(known)}")
+    experiments.check(**{**known, **parameters})  # type: ignore[arg-type]
+    return {name: value for name, value in parameters.items() if name in defaults(notebook)}
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None:
@@ -57,7 +65,7 @@ def main() -> int:
     name = options.notebook.stem
     try:
         parameters = {"dataset": options.dataset, "profile": options.profile, **parse(options.params)}
-        check(options.notebook, parameters)
+        parameters = check(options.notebook, parameters)
         print(f"{name}: running on {options.dataset}, profile {options.profile}", file=sys.stderr, flush=True)
         execute(options.notebook, options.output, parameters)
     except (experiments.ParameterError, datasets.DataError) as error:

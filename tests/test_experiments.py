@@ -57,6 +57,16 @@ def test_layer_aurocs_agree_with_the_whole_pathway(blobs):
         assert table[name, "up to", 2] == pytest.approx(trial.aurocs()[name], abs=1e-6)
 
 
+def test_other_classes(blobs, monkeypatch):
+    assert experiments.other_classes(blobs, "1") == ["0", "2"]
+    assert experiments.other_classes(blobs, "1", "two one") == ["2"]
+    monkeypatch.setattr(experiments, "SMALL", 10)
+    assert experiments.other_classes(blobs, "0") == ["1", "2"]
+    assert experiments.other_classes(blobs, "0", "all") == ["1", "2"]
+    with pytest.raises(datasets.DataError, match="target 'ten'"):
+        experiments.other_classes(blobs, "0", "ten")
+
+
 def test_what_a_page_was_made_with(blobs):
     trial = run_trial(blobs, Cell(TINY, "2"), progress=False)
     table = made_with([trial], "tiny", 3.2).set_index("what")["value"]
