@@ -253,6 +253,9 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
     data, cells = trials[0].data, [trial.cell for trial in trials]
     by_model = {cell.settings.model: cell.settings for cell in cells}
     settings = {name: getattr(next(iter(by_model.values())), name) for name in SHOWN}
+    paper = Settings()
+    stated = {name: getattr(paper, name) for name in ("n_layers", "samples", "batch", "lr")}
+    differs = {name: f" (the paper: {value})" for name, value in stated.items() if settings[name] != value}
     trained = {id(trial.trained): trial.trained.seconds for trial in trials}
     about = {
         "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
@@ -261,7 +264,8 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
         "profile": profile,
         "models": f"{', '.join(model.upper() for model in by_model)}; {len(trials)} trained",
         "seeds": ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells})),
-        **{name: str(value) for name, value in settings.items()},
+        **{name: f"{value}{differs.get(name, '')}" for name, value in settings.items()},
+        "samples to score": f"{TEST_SAMPLES} (VAE)",
         "device": f"{trials[0].trained.device}, {platform.machine()}, {os.cpu_count()} cores",
         "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),

@@ -25,7 +25,7 @@ def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int], n_la
         ax.text(0.6, y + 0.68, label, ha="center", va="bottom", fontsize=13)
     places = [(2.4, 1.3, "1"), (4.2, 1.0, "2"), (6.9, 0.6, str(n_layers))]
     for (left, height, i), before in zip(places, [1.2, 2.75, 4.55], strict=True):
-        for y, name, colour in ((3.2, rf"$h_{{{i}}}$", style.NORMAL), (0.8, rf"$\hat h_{{{i}}}$", style.NOVEL)):
+        for y, name, colour in ((3.2, rf"$h_{{{i}}}$", "0.35"), (0.8, rf"$\hat h_{{{i}}}$", "0.65")):
             box = (left, y - height / 2)
             ax.add_patch(FancyBboxPatch(box, 0.3, height, boxstyle="round,pad=0.03", color=colour, alpha=0.7))
             ax.text(left + 0.45, y, name, ha="left", va="center", fontsize=14)
@@ -104,15 +104,16 @@ def assumptions(inversion: dict[str, list[float]], hidden: dict[str, list[float]
         inversion: kind of sample → error of g_i∘f̃_i on M_i for i = 1 … ℓ.
         hidden: kind of sample → distance of the hidden reconstruction from ĥ_i for i = 0 … ℓ − 1.
     """
-    figure, axes = style.subplots(1, 2, figsize=(6.8, 3.4), sharey=True)
+    figure, axes = style.subplots(1, 2, figsize=(6.8, 3.4))
     colours = {"normal": style.NORMAL, "novel": style.NOVEL}
     for ax, errors, first in ((axes[0], inversion, 1), (axes[1], hidden, 0)):
         for (kind, values), marker in zip(errors.items(), "os", strict=True):
             ax.plot(range(first, first + len(values)), values, marker=marker, color=colours[kind], label=kind)
         ax.set(xlabel="layer i", xticks=range(first, first + len(next(iter(errors.values())))))
-    axes[0].set(title=r"$g_i(\tilde f_i(a))$ against $a$", ylabel="variance unexplained")
+    axes[0].set(title=r"$g_i(\tilde f_i(a))$ against $a$", ylabel="error relative to the variance")
     axes[1].set(title=r"hidden recon. against $\hat h_i$")
-    axes[0].set_ylim(bottom=0)
+    for ax in axes:
+        ax.set_ylim(bottom=0)
     axes[0].legend(frameon=False)
     return figure
 

@@ -74,7 +74,7 @@ def auroc_per_class(rows: pd.DataFrame, published: pd.DataFrame | None, names: d
     figure, ax = style.subplots(figsize=(6.8, 3.9))
     order = list(names)
     means = rows.groupby("target")["auroc"].mean().reindex(order)
-    colours = [style.NOVEL if value < 0.5 else style.NORMAL for value in means]
+    colours = ["0.3" if value < 0.5 else style.SCORE_COLOURS["recon"] for value in means]
     places = np.arange(len(order))
     ax.bar(places, means, color=colours, alpha=0.75, label="ours (mean over seeds)")
     ax.scatter(rows["target"].map(order.index), rows["auroc"], color="black", s=14, zorder=3, label="ours, each seed")
