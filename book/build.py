@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import yaml
 
 BOOK = Path(__file__).parent
 
@@ -56,7 +57,8 @@ def status(notebooks: list[Path]) -> str:
 def stage(runs: Path, staged: Path) -> None:
     """One source folder with all that Sphinx reads; it must not lie under a folder named ``_build``."""
     shutil.copytree(BOOK, staged, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.py", "paper"))
-    notebooks = sorted(path for path in runs.glob("*.ipynb") if path.stem.count(".") == 0)
+    chapters = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))["chapters"]
+    notebooks = [path for chapter in chapters if (path := runs / f"{chapter['file']}.ipynb").exists()]
     for path in notebooks:
         shutil.copy(path, staged)
     intro = (staged / "intro.md").read_text(encoding="utf-8")

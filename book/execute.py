@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from rapp import datasets, experiments
@@ -16,13 +17,19 @@ from rapp import datasets, experiments
 def parse(pairs: str) -> dict[str, object]:
     """``target=8 epochs=30`` → a dict; a value that is no Python literal is text."""
     values = {}
-    for pair in shlex.split(pairs):
+    try:
+        words = shlex.split(pairs)
+    except ValueError as error:
+        raise experiments.ParameterError(f"PARAMS: {pairs!r}: {error}") from error
+    for pair in words:
         name, equals, text = pair.partition("=")
         if not equals or not text:
             raise experiments.ParameterError(f"PARAMS: {pair!r} must have the form name=value")
+        if name in ("dataset", "profile"):
+            raise experiments.ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
         try:
             values[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             values[name] = text
     return values
 
@@ -76,6 +83,9 @@ def main() -> int:
         options.output.with_suffix(".running.ipynb").replace(failed)
         reason = re.sub(r"\s+", " ", f"{error.ename}: {error.evalue}")
         print(f"error: {name} failed in cell {error.exec_count}: {reason} (all of it: {failed})", file=sys.stderr)
+        return 1
+    except DeadKernelError as error:
+        print(f"error: {name}: the kernel died, perhaps for lack of memory ({error})", file=sys.stderr)
         return 1
     return 0
 

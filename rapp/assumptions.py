@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from rapp.pathway import Layers, activations
+from rapp.pathway import Layers, project
 
 
 def unexplained(a: Tensor, b: Tensor) -> float:
@@ -29,14 +29,9 @@ def unexplained(a: Tensor, b: Tensor) -> float:
 @torch.no_grad()
 def idempotence(encoder: Layers, decoder: Callable[[Tensor], Tensor], x: Tensor) -> float:
     """How far A(A(x)) is from A(x), for rows x (N, …): assumption 1."""
-    x_hat = decoder(_code(encoder, x))
-    return unexplained(decoder(_code(encoder, x_hat)).flatten(1), x_hat.flatten(1))
-
-
-def _code(encoder: Layers, x: Tensor) -> Tensor:
-    for layer in encoder:
-        x = layer(x)
-    return x
+    _, x_hat, _ = project(encoder, decoder, x)
+    _, again, _ = project(encoder, decoder, x_hat)
+    return unexplained(again.flatten(1), x_hat.flatten(1))
 
 
 @dataclass
@@ -57,7 +52,7 @@ def _with_one(a: Tensor) -> Tensor:
 @torch.no_grad()
 def fit_inverses(encoder: Layers, decoder: Callable[[Tensor], Tensor], x_train: Tensor) -> LayerInverses:
     """Least-squares inverses of the encoder's layers on the manifold that the training rows' pathways trace."""
-    h_hat = [a.cpu().double() for a in activations(encoder, decoder(_code(encoder, x_train)))]
+    h_hat = [a.cpu().double() for a in project(encoder, decoder, x_train)[2]]
     maps = []
     for below, above in pairwise(h_hat):
         solution = torch.linalg.lstsq(_with_one(above), below, driver="gelsd").solution
@@ -70,7 +65,7 @@ def inversion_errors(
     encoder: Layers, decoder: Callable[[Tensor], Tensor], inverses: LayerInverses, x: Tensor
 ) -> list[float]:
     """For i = 1 … ℓ, how far (g_i∘f̃_i)(a) is from a on M_i: assumption 2. Layers must take flat (N, d) rows."""
-    h_hat = activations(encoder, decoder(_code(encoder, x)))
+    _, _, h_hat = project(encoder, decoder, x)
     return [unexplained(encoder[i - 1](inverses.step(h_hat[i], i)), h_hat[i]) for i in range(1, len(h_hat))]
 
 
@@ -79,9 +74,8 @@ def hidden_reconstruction_errors(
     encoder: Layers, decoder: Callable[[Tensor], Tensor], inverses: LayerInverses, x: Tensor
 ) -> list[float]:
     """For i = 0 … ℓ − 1, how far the hidden reconstruction f̃_{ℓ:i+1}(g(x)) is from ĥ_i(x): the conclusion."""
-    code = _code(encoder, x)
-    h_hat = activations(encoder, decoder(code))
-    a, errors = code.flatten(1), []
+    h, _, h_hat = project(encoder, decoder, x)
+    a, errors = h[-1], []
     for i in range(len(h_hat) - 1, 0, -1):
         a = inverses.step(a, i)
         errors.append(unexplained(a, h_hat[i - 1]))

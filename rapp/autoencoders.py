@@ -104,7 +104,7 @@ class VariationalAutoencoder(Autoencoder):
 
     def loss(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Squared error + KL( N(μ, σ²) ‖ N(0, I) ), summed over features and codes, mean over the batch."""
-        h = self.encoder(x).float()
+        h = self.encoder(x).to(x.dtype)  # not in bfloat16, if autocast made it so
         mu, logvar = h.chunk(2, dim=1)
         error = (self.decode(h, noise) - x).square().sum(1)
         kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)

@@ -82,7 +82,10 @@ def _torchvision(name: str) -> Dataset:
 
     of = {"mnist": torchvision.datasets.MNIST, "fashion-mnist": torchvision.datasets.FashionMNIST}[name]
     folder = _unpacked(name, of)
-    parts = [of(folder, train=train) for train in (True, False)]
+    try:
+        parts = [of(folder, train=train) for train in (True, False)]
+    except Exception as error:  # whatever a damaged file makes torchvision raise
+        raise DataError(f"{name}: {folder} is damaged ({error}); delete it and try again") from error
     images = np.concatenate([part.data.numpy() for part in parts])
     labels = np.concatenate([part.targets.numpy() for part in parts])
     x, y = _verified(name, images, labels, remedy=f"delete {folder} and try again")
@@ -118,7 +121,11 @@ def _unpacked(name: str, of: type) -> Path:
                 f"{name} could not be had ({error}); check the network, or put torchvision's four .gz files "
                 f"into {of.__name__}/raw of a folder and name that folder in RAPP_DATA"
             ) from error
-        os.replace(beside, folder)
+        try:
+            os.replace(beside, folder)
+        except OSError:  # another process was faster
+            if not folder.exists():
+                raise
     return folder
 
 
@@ -139,6 +146,6 @@ def load(name: str) -> Dataset:
     Raises:
         DataError: an unknown name, a download that failed, or data whose checksum is wrong.
     """
-    if name not in LOADERS:
+    if not isinstance(name, str) or name not in LOADERS:
         raise DataError(f"dataset {name!r} is unknown; allowed: {', '.join(LOADERS)}")
     return LOADERS[name](name)

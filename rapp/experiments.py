@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 from rapp import datasets, evaluation, store
 from rapp.datasets import CHECKSUMS, Dataset
-from rapp.pathway import Pathway, Whitening, activations, nap, sap
+from rapp.pathway import Pathway, Whitening, encode, nap, sap
 from rapp.splits import SETTINGS, Split, split
-from rapp.training import Run, Settings, Trained, cache_files, model_key, say, train
+from rapp.training import Run, Settings, Trained, cache_files, model_key, pinned, resolve_device, say, train
 
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
 PROFILES: dict[str, dict[str, Any]] = {
@@ -81,9 +81,9 @@ class Cell:
         """This cell's rows of a data set."""
         return split(data.y, self.target, self.setting, self.seed, self.novelty_ratio)
 
-    def train(self, data: Dataset, progress: bool = True) -> Trained:
+    def train(self, data: Dataset, cache: Path, progress: bool = True) -> Trained:
         """Train this cell's model, or fetch it from the cache."""
-        return train(*self.inputs(data), self.settings, self.seed, _models(), progress)
+        return train(*self.inputs(data), self.settings, self.seed, cache, progress)
 
     def is_trained(self, data: Dataset) -> bool:
         """Whether the cache has this cell's model."""
@@ -92,7 +92,8 @@ class Cell:
 
     def estimate(self, data: Dataset) -> float:
         """Seconds that training will take, roughly."""
-        return Run(*self.inputs(data), self.settings, self.seed).estimate() * self.settings.epochs
+        with pinned(self.settings.threads):
+            return Run(*self.inputs(data), self.settings, self.seed).estimate() * self.settings.epochs
 
     def inputs(self, data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
         """Training and validation rows."""
@@ -129,7 +130,8 @@ class Trial:
 
     def scores_of(self, part: str) -> dict[str, np.ndarray]:
         """Scores of the rows of ``train``, ``val`` or ``test``."""
-        return self.pathway(whitening=self.whitening).score(self.x(part))
+        with pinned(SCORING_THREADS):
+            return self.pathway(whitening=self.whitening).score(self.x(part))
 
     def aurocs(self) -> dict[str, float]:
         """AUROC of each score on the test rows."""
@@ -160,9 +162,9 @@ class Trial:
 
 def run_trial(data: Dataset, cell: Cell, progress: bool = True) -> Trial:
     """Split, train (or fetch from the cache), fit the pathway on the training rows, score the test rows."""
-    trial = Trial(data, cell, cell.split(data), cell.train(data, progress), Whitening())
-    torch.set_num_threads(SCORING_THREADS)
-    trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
+    trial = Trial(data, cell, cell.split(data), cell.train(data, _models(), progress), Whitening())
+    with pinned(SCORING_THREADS):
+        trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
     trial.scores = trial.scores_of("test")
     return trial
 
@@ -173,11 +175,15 @@ def run_trials(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
     A model's numbers do not depend on how many train at once.
     """
     missing = [cell for cell in cells if not cell.is_trained(data)]
-    jobs = max(1, min(len(missing), (os.cpu_count() or 1) // max(cell.settings.threads for cell in cells)))
-    if len(missing) > 1:
+    jobs = 1
+    if missing and resolve_device(missing[0].settings.device).type == "cpu":
+        jobs = max(1, min(len(missing), cpu_count() // max(cell.settings.threads for cell in missing)))
+    if jobs > 1:
         seconds = sum(cell.estimate(data) for cell in missing)
-        say(f"{len(missing)} models to train, {jobs} at a time: about {seconds / jobs / 60:.1f} min")
-        Parallel(n_jobs=jobs)(delayed(cell.train)(data, progress=False) for cell in missing)
+        say(f"{len(missing)} models to train, {jobs} at a time: about {seconds / jobs / 60:.0f} min or more")
+        work = (delayed(cell.train)(data, _models(), progress=False) for cell in missing)
+        for n, _ in enumerate(Parallel(n_jobs=jobs, return_as="generator_unordered")(work), 1):
+            say(f"{n} of {len(missing)} models trained")
     return [run_trial(data, cell) for cell in cells]
 
 
@@ -202,10 +208,14 @@ def check(
     """
     data = datasets.load(dataset)
     other_classes(data, data.target(target), others)
-    settings_for(profile, data, **changes)
+    settings = settings_for(profile, data, **changes)
+    try:
+        resolve_device(settings.device)
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
     if setting not in SETTINGS:
         raise ParameterError(f"setting {setting!r} is unknown; allowed: {', '.join(SETTINGS)}")
-    if not isinstance(seeds, int) or seeds < 1:
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise ParameterError(f"seeds={seeds!r} must be a whole number of at least 1")
 
 
@@ -232,7 +242,7 @@ def layer_aurocs(trial: Trial) -> pd.DataFrame:
     n_layers = trial.cell.settings.n_layers
     every = range(n_layers + 1)
     d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
-    sizes = [h.shape[1] for h in activations(trial.trained.model.encoder, trial.x("test")[:2])]
+    sizes = [h.shape[1] for h in encode(trial.trained.model.encoder, trial.x("test")[:2])[0]]
     ends = np.cumsum([0, *sizes])
     rows = []
     for layer in every:
@@ -259,8 +269,8 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
     trained = {id(trial.trained): trial.trained.seconds for trial in trials}
     about = {
         "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
-        "SHA-256 of the data": CHECKSUMS[data.name][:16] + "…",
-        "setting": f"{cells[0].setting}, novel class {data.class_name(cells[0].target)}",
+        "SHA-256 of the data": CHECKSUMS.get(data.name, store.sha256(data.x, data.y.astype("S")))[:16] + "…",
+        "setting": f"{cells[0].setting}, target class {data.class_name(cells[0].target)}",
         "profile": profile,
         "models": f"{', '.join(model.upper() for model in by_model)}; {len(trials)} trained",
         "seeds": ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells})),

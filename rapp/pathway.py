@@ -24,27 +24,27 @@ from torch import Tensor, nn
 Layers = Sequence[Callable[[Tensor], Tensor]] | nn.Sequential
 
 
-def activations(encoder: Layers, x: Tensor) -> list[Tensor]:
-    """[h_0 = x, h_1, …, h_ℓ], each flattened to (N, d_i)."""
-    hidden = [x.flatten(1)]
+def encode(encoder: Layers, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """[h_0 = x, h_1, …, h_ℓ], each flattened to (N, d_i), and the last layer's output in its own shape.
+
+    Copies are kept, for layers may work in place.
+    """
+    hidden, code = [x.flatten(1)], x.clone()
     for layer in encoder:
-        x = layer(x)
-        hidden.append(x.flatten(1))
-    return hidden
+        code = layer(code)
+        hidden.append(code.flatten(1).clone())
+    return hidden, code
 
 
 def project(
     encoder: Layers, decoder: Callable[[Tensor], Tensor], x: Tensor
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
     """The whole pathway of x (N, …): h_0 … h_ℓ, x̂ (N, …), ĥ_0 … ĥ_ℓ."""
-    h, code = [x.flatten(1)], x
-    for layer in encoder:
-        code = layer(code)
-        h.append(code.flatten(1))
+    h, code = encode(encoder, x)
     x_hat = decoder(code)
     if x_hat.shape != x.shape:
         raise ValueError(f"the decoder returned shape {tuple(x_hat.shape)} for an input of shape {tuple(x.shape)}")
-    return h, x_hat, activations(encoder, x_hat)
+    return h, x_hat, encode(encoder, x_hat)[0]
 
 
 def recon(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Whitening:
 
     Attributes:
         rank: number of independent directions found, at most min(N − 1, D); 0 before ``fit``.
-        n_rows: rows seen.
+        n_rows: rows that were fitted; 0 before ``fit`` and after one that failed.
     """
 
     def __init__(
@@ -99,30 +99,31 @@ class Whitening:
         Raises:
             ValueError: fewer than 2 rows, or values that are not finite.
         """
-        self.n_rows = 0
+        self.n_rows, n = 0, 0
         for d in chunks:
-            self._add(d)
-        if self.n_rows < 2:
-            raise ValueError(f"NAP needs at least 2 training rows, got {self.n_rows}")
-        self._factor()
+            self._add(d, first=n == 0)
+            n += len(d)
+        if n < 2:
+            raise ValueError(f"NAP needs at least 2 training rows, got {n}")
+        self._factor(n)
+        self.n_rows = n
         return self
 
-    def _add(self, d: Tensor) -> None:
+    def _add(self, d: Tensor, first: bool) -> None:
         d = d.cpu() if d.device.type == "mps" else d  # Apple's GPU has no float64
-        if self.n_rows == 0:
+        if first:
             self._shift = d.mean(0)  # near μ, so that nothing cancels
             self._sum = d.new_zeros(d.shape[1], dtype=torch.float64)
             self._gram = d.new_zeros(d.shape[1], d.shape[1], dtype=torch.float64)
         d = d.to(self.products) - self._shift.to(self.products)
         self._sum += d.sum(0, dtype=torch.float64)
-        self.n_rows += len(d)
         step = max(256, -(-d.shape[1] // 6))
         for j in range(0, d.shape[1], step):  # the lower triangle alone, in blocks
             self._gram[j:, j : j + step] += d[:, j:].T @ d[:, j : j + step]
 
-    def _factor(self) -> None:
-        mean = self._sum / self.n_rows  # of the shifted rows
-        gram = (self._gram - self.n_rows * torch.outer(mean, mean)).cpu().numpy()
+    def _factor(self, n: int) -> None:
+        mean = self._sum / n  # of the shifted rows
+        gram = (self._gram - n * torch.outer(mean, mean)).cpu().numpy()
         if not np.isfinite(gram).all():
             raise ValueError("the training differences hold NaN or infinite values")
         scale = np.sqrt(np.maximum(gram.diagonal(), 0))
@@ -191,8 +192,8 @@ class Pathway:
         self.layers = list(range(0 if include_input else 1, depth + 1)) if layers is None else list(layers)
         if not self.layers or not all(0 <= i <= depth for i in self.layers):
             raise ValueError(f"layers must be numbers from 0 (input) to {depth} (last layer), got {self.layers}")
-        for part in (encoder, decoder):
-            if isinstance(part, nn.Module) and part.training:
+        for part in (*encoder, decoder, getattr(decoder, "__self__", None)):
+            if isinstance(part, nn.Module) and any(module.training for module in part.modules()):
                 raise ValueError("encoder and decoder must be in eval mode: call model.eval() first")
         self.encoder, self.decoder, self.chunk = encoder, decoder, chunk
         self.whitening = whitening or Whitening()
@@ -201,7 +202,9 @@ class Pathway:
     def _chunks(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for rows in x.split(self.chunk):
             h, x_hat, h_hat = project(self.encoder, self.decoder, rows)
-            yield recon(rows, x_hat), torch.cat([h[i] - h_hat[i] for i in self.layers], dim=1)
+            d = torch.cat([h[i] - h_hat[i] for i in self.layers], dim=1)
+            # What is 16 bits wide is aggregated in 32.
+            yield (recon(rows, x_hat), d) if d.dtype.itemsize > 2 else (recon(rows.float(), x_hat.float()), d.float())
 
     def differences(self, x: Tensor) -> Tensor:
         """d(x), (N, Σ d_i), in one piece."""

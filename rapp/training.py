@@ -4,7 +4,8 @@ import json
 import math
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Settings:
     model: str = "ae"  # "ae" or "vae"
     n_layers: int = 10  # of encoder and decoder each
     bottleneck: int = 20  # width k of the code
+    hidden: tuple[int, ...] | None = None  # the widths between input and code; None interpolates them
     samples: int = 10  # VAE: Monte-Carlo samples a step
     epochs: int = 100  # passes over the training rows
     batch: int = 256  # rows a step
@@ -54,7 +56,9 @@ class Settings:
             raise ValueError(f"batch={self.batch} must be at least 2: batch normalisation cannot train on one row")
         if not isinstance(self.samples, int) or self.samples < 0:
             raise ValueError(f"samples={self.samples!r} must be a whole number of at least 0 (0 trains on μ alone)")
-        if not (isinstance(self.lr, float) and 0 < self.lr < math.inf):
+        if self.hidden is not None and (len(self.hidden) != self.n_layers - 1 or min(self.hidden, default=1) < 1):
+            raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
+        if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
             raise ValueError(f"lr={self.lr!r} must be a positive number")
 
 
@@ -81,11 +85,22 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+@contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """Compute on so many threads, and on as many as before afterwards: sums depend on it in their last digits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def build(settings: Settings, n_features: int, seed: int) -> Autoencoder:
     """A freshly initialised model; the global random state stays untouched."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return MODELS[settings.model](n_features, settings.bottleneck, settings.n_layers)
+        torch.default_generator.manual_seed(seed)
+        return MODELS[settings.model](n_features, settings.bottleneck, settings.n_layers, settings.hidden)
 
 
 @torch.no_grad()
@@ -100,8 +115,9 @@ class Run:
     """A training run that can be saved after any epoch and taken up again, bit for bit."""
 
     def __init__(self, x_train: Tensor, x_val: Tensor, settings: Settings, seed: int):
-        torch.set_num_threads(settings.threads)
         self.settings, self.device = settings, resolve_device(settings.device)
+        if settings.precision == "float64" and self.device.type == "mps":
+            raise ValueError("precision='float64' is not possible on device='mps'; use device='cpu'")
         dtype = torch.float64 if settings.precision == "float64" else torch.float32
         self.x_train, self.x_val = (x.to(self.device, dtype) for x in (x_train, x_val))
         self.model = build(settings, x_train.shape[1], seed).to(self.device, dtype)
@@ -225,7 +241,8 @@ def train(
             run.history, run.best_epoch, run.seconds = about["history"], about["best_epoch"], about["seconds"]
         elif found := store.load_if_sound(checkpoint, key):
             run.restore(*found)
-    _finish(run, None if cache is None else (key, done, checkpoint), progress)
+    with pinned(settings.threads):
+        _finish(run, None if cache is None else (key, done, checkpoint), progress)
     run.model.load_state_dict(run.best)
     return Trained(run.model.eval(), settings, seed, str(run.device), run.best_epoch, run.seconds, run.history)
 

@@ -101,6 +101,9 @@ def test_a_second_make_does_nothing(book, make):
         (["PROFILE=tiny", "PARAMS=target=11"], "error: target 11 is no class of mnist-5k; allowed: 0, 1"),
         (["PROFILE=tiny", "PARAMS=epochs=-1"], "error: epochs=-1 must be a whole number of at least 1"),
         (["PROFILE=tiny", "PARAMS=epoch=3"], "error: PARAMS: 'epoch' is unknown; allowed: dataset, target"),
+        (["PROFILE=tiny", "PARAMS=target='1"], 'error: PARAMS: "target=\'1": No closing quotation'),
+        (["PROFILE=tiny", "PARAMS=dataset=mnist"], "error: PARAMS: say DATASET=mnist instead"),
+        (["PROFILE=tiny", "PARAMS=seeds=[1]"], "error: seeds=[1] must be a whole number"),
         (["PROFILE=tiny", "PARAMS=target"], "error: PARAMS: 'target' must have the form name=value"),
     ],
 )

@@ -49,6 +49,15 @@ def _no_network(*_args, **_options):
     raise URLError("no network")
 
 
+def test_damaged_unpacked_files_are_named(full_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAPP_CACHE", str(tmp_path))
+    load("mnist")
+    (images,) = tmp_path.rglob("t10k-images-idx3-ubyte")
+    images.write_bytes(images.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"is damaged .* delete it and try again"):
+        load("mnist")
+
+
 def test_without_network_the_error_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("RAPP_DATA", "")
     monkeypatch.setenv("RAPP_CACHE", str(tmp_path))

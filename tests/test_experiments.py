@@ -45,7 +45,8 @@ def test_a_second_run_trains_nothing(blobs, monkeypatch, tmp_path):
     monkeypatch.setenv("RAPP_CACHE", str(tmp_path))
     cells = [Cell(TINY, "0", seed) for seed in (0, 1)]
     first = rows_of(run_trials(blobs, cells))
-    monkeypatch.setattr(experiments.Run, "epoch", None)
+    monkeypatch.setattr(experiments.Run, "epoch", None)  # nothing here may train; workers would fill the cache unseen
+    monkeypatch.setattr(experiments, "Parallel", None)
     assert rows_of(run_trials(blobs, cells)).equals(first)
 
 
@@ -71,8 +72,9 @@ def test_what_a_page_was_made_with(blobs):
     trial = run_trial(blobs, Cell(TINY, "2"), progress=False)
     table = made_with([trial], "tiny", 3.2).set_index("what")["value"]
     assert "blobs" in table["data set"]
-    assert table["setting"] == "multimodal, novel class two"
+    assert table["setting"] == "multimodal, target class two"
     assert table["epochs"] == "3"
+    assert table["n_layers"] == "2 (the paper: 10)"
     assert table["precision"] == "float32"
     assert f"torch {torch.__version__.split('+')[0]}" in table["versions"]
 
@@ -91,6 +93,7 @@ def test_profiles_and_changes():
         ({"epochs": -1}, ["epochs=-1"]),
         ({"epoch": 3}, ["'epoch'", "epochs"]),
         ({"seeds": 0}, ["seeds=0"]),
+        ({"seeds": True}, ["seeds=True"]),
         ({"setting": "both"}, ["'both'", "multimodal, unimodal"]),
         ({"precision": "int8"}, ["'int8'", "float32"]),
         ({"device": "tpu"}, ["'tpu'", "cpu"]),

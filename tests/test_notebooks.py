@@ -61,6 +61,7 @@ def test_prose_names_no_class_and_no_number_of_ours(cells):
     """A rerun can have any data set and class. What prose cites from the literature is in its last paragraphs."""
     prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     captions = "\n".join(str(cell["metadata"].get("mystnb", "")) for cell in code(cells))
+    assert not re.search(r"(?<!±)\b0\.\d{2,}", prose + captions)
     assert not re.search(r"mnist-5k|fashion-mnist|Trouser|the digit [02-9]", prose + captions)
 
 

@@ -4,7 +4,7 @@ import torch
 from sklearn.covariance import EmpiricalCovariance
 from torch import nn
 
-from rapp.pathway import Pathway, Whitening, activations, nap, project, recon, sap
+from rapp.pathway import Pathway, Whitening, encode, nap, project, recon, sap
 
 
 def linear(weight):
@@ -141,7 +141,7 @@ def test_convolutional_autoencoder():
     assert [len(scores[name]) for name in ("recon", "sap", "nap")] == [10, 10, 10]
     assert pathway.differences(x).shape == (300, 3 * 4 * 4 + 2 * 2 * 2)
     assert (scores["nap"] > pathway.score(x)["nap"].mean()).all()
-    assert [h.shape[1] for h in activations(encoder, x)] == [64, 48, 8]
+    assert [h.shape[1] for h in encode(encoder, x)[0]] == [64, 48, 8]
 
 
 def test_scoring_changes_nothing_and_repeats():
@@ -153,6 +153,37 @@ def test_scoring_changes_nothing_and_repeats():
     assert torch.equal(x, kept)
 
 
+def test_layers_that_work_in_place_are_not_in_the_way():
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.ReLU(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    in_place = nn.Sequential(nn.ReLU(inplace=True), plain[1], nn.ReLU(inplace=True), plain[3]).eval()
+    back = nn.Linear(2, 4).eval()
+    x = torch.randn(50, 4)
+    kept = x.clone()
+    one, other = (Pathway(list(layers), lambda h: back(h.relu_())).fit(x).score(x) for layers in (plain, in_place))
+    assert torch.equal(x, kept)
+    for name in one:
+        np.testing.assert_allclose(other[name], one[name])
+    np.testing.assert_allclose(Pathway(list(plain), lambda h: back(h.relu())).score(x)["sap"], one["sap"])
+
+
+def test_half_precision_models_are_aggregated_in_float32():
+    layers = [nn.Linear(4, 3).bfloat16().eval()]
+    scores = (
+        Pathway(layers, nn.Linear(3, 4).bfloat16().eval())
+        .fit(torch.randn(40, 4).bfloat16())
+        .score(torch.randn(5, 4).bfloat16())
+    )
+    assert all(np.isfinite(values).all() for values in scores.values())
+
+
+def test_a_failed_fit_leaves_no_nap_behind():
+    pathway = Pathway(ENCODER, DECODER).fit(torch.randn(40, 2))
+    with pytest.raises(ValueError, match="at least 2"):
+        pathway.fit(torch.randn(1, 2))
+    assert set(pathway.score(torch.randn(3, 2))) == {"recon", "sap"}
+
+
 def test_unfitted_pathway_scores_without_nap():
     assert set(Pathway(ENCODER, DECODER).score(torch.randn(3, 2))) == {"recon", "sap"}
 
@@ -162,6 +193,10 @@ def test_mistakes_are_named():
         Pathway(ENCODER, DECODER, layers=[3])
     with pytest.raises(ValueError, match="eval"):
         Pathway(nn.Sequential(nn.Linear(2, 1)).train(), DECODER)
+    with pytest.raises(ValueError, match="eval"):
+        Pathway([nn.Sequential(nn.Linear(2, 1), nn.Dropout()).train()], DECODER)
+    with pytest.raises(ValueError, match="eval"):
+        Pathway(ENCODER, nn.Linear(1, 2).train().forward)
     with pytest.raises(ValueError, match="at least 2 training rows, got 1"):
         Whitening().fit([torch.ones(1, 3)])
     with pytest.raises(ValueError, match="NaN or infinite"):

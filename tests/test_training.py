@@ -10,6 +10,7 @@ import torch
 
 from rapp import store, training
 from rapp.training import Run, Settings, train
+from tests.conftest import ROOT
 
 SMALL = Settings(n_layers=3, bottleneck=3, samples=2, epochs=4, batch=16, threads=1, device="cpu")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -67,34 +68,52 @@ def test_resuming_is_bit_equal(tmp_path, model):
     assert all(torch.equal(v, resumed.best[k]) for k, v in whole.best.items())
 
 
+def test_train_takes_an_interrupted_run_up_from_its_checkpoint(tmp_path, monkeypatch):
+    whole = train(X, X_VAL, SMALL, seed=2, progress=False)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    epoch, calls = Run.epoch, []
+
+    def interrupted(run):
+        calls.append(run)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        epoch(run)
+
+    monkeypatch.setattr(Run, "epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(X, X_VAL, SMALL, seed=2, cache=tmp_path, progress=False)
+    assert [path.name.split(".", 1)[1] for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+    resumed = train(X, X_VAL, SMALL, seed=2, cache=tmp_path, progress=False)
+    assert len(calls) == 3 + 2  # two epochs were in the checkpoint, two of four remained
+    assert same(whole, resumed)
+    assert [path.name.split(".", 1)[1] for path in tmp_path.iterdir()] == ["safetensors"]
+
+
 KILLED = """
-import sys, torch
-from rapp import training
-training.CHECKPOINT_SECONDS = 0
-from tests.test_training import SMALL, X, X_VAL, replace
+import sys
 from pathlib import Path
-training.train(X, X_VAL, replace(SMALL, epochs=EPOCHS), seed=2, cache=Path(sys.argv[1]), progress=False)
+from rapp import training
+from tests.test_training import SMALL, X, X_VAL, replace
+training.CHECKPOINT_SECONDS = 0
+training.train(X, X_VAL, replace(SMALL, epochs=3000), seed=2, cache=Path(sys.argv[1]), progress=False)
 """
 
 
-def test_a_killed_run_is_taken_up_from_its_checkpoint(tmp_path, capfd):
-    epochs = 3000
-    child = subprocess.Popen([sys.executable, "-c", KILLED.replace("EPOCHS", str(epochs)), str(tmp_path)])
+def test_a_kill_leaves_a_whole_checkpoint(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("*.checkpoint.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     (checkpoint,) = tmp_path.glob("*.checkpoint.safetensors")
-    done = len(store.load(checkpoint)[1]["history"])
-    assert 0 < done < epochs
-    # As many epochs as the child had done, plus a few, in one go: the resumed run must end on the same bits.
-    settings = replace(SMALL, epochs=epochs)
-    run = Run(X, X_VAL, settings, 2)
+    run = Run(X, X_VAL, replace(SMALL, epochs=3000), 2)
     run.restore(*store.load(checkpoint))
-    fresh = Run(X, X_VAL, settings, 2)
-    for _ in range(done):
-        fresh.epoch()
+    assert 0 < len(run.history) < 3000
+    fresh = Run(X, X_VAL, run.settings, 2)
+    with training.pinned(SMALL.threads):
+        for _ in run.history:
+            fresh.epoch()
     assert run.history == fresh.history
     assert all(torch.equal(v, fresh.model.state_dict()[k]) for k, v in run.model.state_dict().items())
 
@@ -124,12 +143,20 @@ def test_a_corrupted_cache_file_is_retrained(tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {file.name, file.name + ".damaged"}
 
 
+@pytest.mark.parametrize("model", ["ae", "vae"])
 @pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"precision": "float64"}, {"batch": 1000}])
-def test_precisions_and_batches_larger_than_the_data(change):
-    trained = train(X, X_VAL, replace(SMALL, epochs=20, **change), progress=False)
+def test_precisions_and_batches_larger_than_the_data(change, model):
+    trained = train(X, X_VAL, replace(SMALL, model=model, epochs=20, **change), progress=False)
     expected = torch.float64 if change.get("precision") == "float64" else torch.float32
     assert next(trained.model.parameters()).dtype == expected
     assert trained.history[-1]["val_error"] < trained.history[0]["val_error"]
+
+
+def test_widths_can_be_set_and_threads_are_given_back():
+    before = torch.get_num_threads()
+    trained = train(X, X_VAL, replace(SMALL, hidden=(9, 5), threads=before + 1), progress=False)
+    assert [layer[0].out_features for layer in trained.model.encoder] == [9, 5, 3]
+    assert torch.get_num_threads() == before
 
 
 def test_compiling_trains_the_same_model_up_to_rounding():
@@ -156,6 +183,7 @@ def test_the_minutes_are_said_first_and_nothing_goes_to_stdout(capsys):
         ({"samples": -1}, ["samples=-1"]),
         ({"batch": 1}, ["batch=1", "batch normalisation"]),
         ({"lr": 0.0}, ["lr=0.0"]),
+        ({"hidden": (4,)}, ["hidden=(4,)", "2 positive widths"]),
     ],
 )
 def test_bad_settings_are_named(change, words):

@@ -24,6 +24,6 @@ def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, A
     return figure, axes
 
 
-def coin(ax: Axes, along: str = "y") -> None:
+def coin(ax: Axes) -> None:
     """The line at AUROC 0.5, below which a score is worse than a coin."""
-    (ax.axhline if along == "y" else ax.axvline)(0.5, color="black", linewidth=1, linestyle="--", zorder=0)
+    ax.axhline(0.5, color="black", linewidth=1, linestyle="--", zorder=0)
