@@ -46,7 +46,7 @@ def test_files_are_short_and_name_no_machine():
     for path in tracked():
         if path.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".txt", ".cff"} or path.name == "Makefile":
             text = path.read_text(encoding="utf-8")
-            assert not re.search(r"(?<![\w.])/(?:work|root|home)\b/|index-url\shttp", text), path
+            assert not re.search(r"(?<![\w.])/(?:work|root|home)\b/|index[-]url", text), path
             if path.parts[-2] in ("rapp", "figures", "baselines") and path.suffix == ".py":
                 assert text.count("\n") <= 300, path
 
