@@ -77,8 +77,8 @@ class Autoencoder(nn.Module):
 class VariationalAutoencoder(Autoencoder):
     """VAE with prior N(0, I). The encoder's widths interpolate to 2k and its last layer yields (μ, log σ²).
 
-    Both halves are that layer's hidden activation. Several Monte-Carlo samples of the code are decoded and
-    their reconstructions averaged, in training and in scoring (paper; authors' code).
+    Both halves are that layer's hidden activation. In training the error is averaged over Monte-Carlo samples of the
+    code (the usual ELBO); in scoring their reconstructions are averaged (authors' code).
     """
 
     codes = 2
@@ -90,11 +90,15 @@ class VariationalAutoencoder(Autoencoder):
             h: (N, 2k) last hidden activation.
             noise: (samples, N, k) standard normal, or None.
         """
+        return self.samples(h, noise).mean(0)
+
+    def samples(self, h: Tensor, noise: Tensor | None) -> Tensor:
+        """One reconstruction per sample of the code, (samples, N, n_features); without noise, f(μ) alone."""
         mu, logvar = h.chunk(2, dim=1)
         if noise is None:
-            return self.decoder(mu)
+            return self.decoder(mu)[None]
         z = mu + torch.exp(logvar / 2) * noise  # (samples, N, k)
-        return self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2]).mean(0)
+        return self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
     def noise(self, n: int, samples: int, generator: torch.Generator) -> Tensor | None:
         """(samples, n, k) standard normal draws, or None for no samples."""
@@ -106,7 +110,7 @@ class VariationalAutoencoder(Autoencoder):
         """Squared error + KL( N(μ, σ²) ‖ N(0, I) ), summed over features and codes, mean over the batch."""
         h = self.encoder(x).to(x.dtype)  # not in bfloat16, if autocast made it so
         mu, logvar = h.chunk(2, dim=1)
-        error = (self.decode(h, noise) - x).square().sum(1)
+        error = (self.samples(h, noise) - x).square().sum(2).mean(0)
         kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
         return (error + kl).mean()
 
