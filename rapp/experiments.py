@@ -8,7 +8,6 @@ Profiles fix the training settings, so that a page can name them in one word:
 - ``paper``: the protocol of the paper.
 """
 
-import os
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -237,6 +236,7 @@ def other_classes(data: Dataset, target: str, chosen: str | None = None) -> list
     return [label for label in named if label != target]
 
 
+@pinned(SCORING_THREADS)
 def layer_aurocs(trial: Trial) -> pd.DataFrame:
     """AUROC of SAP and NAP from each layer alone and from layers 1 up to it: score, layers, layer, auroc, seed."""
     n_layers = trial.cell.settings.n_layers
@@ -269,14 +269,14 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
     trained = {id(trial.trained): trial.trained.seconds for trial in trials}
     about = {
         "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
-        "SHA-256 of the data": CHECKSUMS.get(data.name, store.sha256(data.x, data.y.astype("S")))[:16] + "…",
+        "SHA-256 of the data": (CHECKSUMS.get(data.name) or store.sha256(data.x, data.y.astype("S")))[:16] + "…",
         "setting": f"{cells[0].setting}, target class {data.class_name(cells[0].target)}",
         "profile": profile,
         "models": f"{', '.join(model.upper() for model in by_model)}; {len(trials)} trained",
         "seeds": ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells})),
         **{name: f"{value}{differs.get(name, '')}" for name, value in settings.items()},
         "samples to score": f"{TEST_SAMPLES} (VAE)",
-        "device": f"{trials[0].trained.device}, {platform.machine()}, {os.cpu_count()} cores",
+        "device": f"{trials[0].trained.device}, {platform.machine()}, {cpu_count()} cores",
         "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
