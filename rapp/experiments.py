@@ -28,7 +28,7 @@ from rapp.training import Run, Settings, Trained, cache_files, model_key, pinned
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
 PROFILES: dict[str, dict[str, Any]] = {
     "tiny": {"n_layers": 3, "bottleneck": 8, "samples": 1, "epochs": 2, "batch": 64, "threads": 1},
-    "quick": {"epochs": 20, "precision": "bfloat16", "threads": 1},
+    "quick": {"epochs": 40, "precision": "bfloat16", "threads": 1},
     "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 30, "batch": 32, "threads": 1},
     "paper": {"epochs": 200},
 }

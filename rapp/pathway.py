@@ -135,30 +135,32 @@ class Whitening:
         lower = np.tril(factor)[:, : self.rank] * scale[order, None]  # (D, rank): M, reordered, = lower lowerᵀ
         dependent = solve_triangular(lower[: self.rank], lower[self.rank :].T, lower=True, trans="T")
         null, _ = np.linalg.qr(np.vstack([-dependent, np.eye(len(lower) - self.rank)]))  # lowerᵀ null = 0
-        self._order, self._null = torch.from_numpy(order), torch.from_numpy(null)
-        self._mu = (self._shift + mean).cpu()[self._order]
+        self._order = torch.from_numpy(order)
+        self._mu, self._null = (self._shift + mean).cpu()[self._order], torch.from_numpy(null)
         self._lower = torch.from_numpy(lower[: self.rank].copy())
+        self._scale = self._lower.square().sum(1).sqrt()  # brings features to one size before they are rounded
         if self.scoring is not None:
-            unit = self._lower / self._lower.square().sum(1, keepdim=True).sqrt()
             eye = torch.eye(self.rank, dtype=torch.float64)
-            self._inverse = torch.linalg.solve_triangular(unit, eye, upper=False).T.to(self.scoring)
+            self._inverse = torch.linalg.solve_triangular(self._lower / self._scale[:, None], eye, upper=False).T.to(
+                self.scoring
+            )
         del self._gram, self._sum, self._shift
 
     def transform(self, d: Tensor) -> Tensor:
         """Whitened differences (N, rank) in d's dtype; their squared length is NAP."""
-        mu, lower, null = (part.to(d.dtype).to(d.device) for part in (self._mu, self._lower, self._null))
-        z = d[:, self._order.to(d.device)] - mu
-        z = z - (z @ null) @ null.T  # onto the row space
-        z = z[:, : self.rank]
+        mu, null, scale = (part.to(d.dtype).to(d.device) for part in (self._mu, self._null, self._scale))
+        z = d.index_select(1, self._order.to(d.device)).sub_(mu)
+        z = z.addmm_(z @ null, null.T, alpha=-1)[:, : self.rank]  # onto the row space
         if self.scoring is None:
-            return torch.linalg.solve_triangular(lower.T, z, upper=True, left=False)
-        # z lower⁻ᵀ with each feature brought to unit scale first, in blocks of the triangle
-        scale = lower.square().sum(1).sqrt()
-        z = (z / scale).to(self.scoring)
-        inverse = self._inverse.to(d.device)
-        step = max(256, -(-self.rank // 4))
-        blocks = [z[:, : j + step] @ inverse[: j + step, j : j + step] for j in range(0, self.rank, step)]
-        return torch.cat([block.to(d.dtype) for block in blocks], dim=1) if blocks else z.to(d.dtype)
+            return torch.linalg.solve_triangular(self._lower.to(d.dtype).to(d.device).T, z, upper=True, left=False)
+        return _by_blocks(z.div_(scale).to(self.scoring), self._inverse.to(d.device)).to(d.dtype)
+
+
+def _by_blocks(z: Tensor, upper: Tensor) -> Tensor:
+    """z @ upper, leaving out most of the zeros below upper's diagonal."""
+    step = max(256, -(-upper.shape[1] // 4))
+    blocks = [z[:, : j + step] @ upper[: j + step, j : j + step] for j in range(0, upper.shape[1], step)]
+    return torch.cat(blocks, dim=1) if blocks else z
 
 
 def nap(d: Tensor, whitening: Whitening) -> Tensor:
