@@ -4,8 +4,14 @@ The paper is in ``rapp.pathway``. To score with your own autoencoder:
 
     from rapp import Pathway
     scores = Pathway(encoder_layers, decoder).fit(x_train).score(x)  # recon, sap, nap: higher = more novel
+
+To use it on a table, as a scikit-learn estimator, which has scikit-learn's signs (higher = more normal):
+
+    from rapp import RaPP
+    RaPP().fit(x_train).predict(x)  # 1 normal, −1 novel
 """
 
+from rapp.detectors import RaPP
 from rapp.pathway import Pathway, Whitening, nap, recon, sap
 
-__all__ = ["Pathway", "Whitening", "nap", "recon", "sap"]
+__all__ = ["Pathway", "RaPP", "Whitening", "nap", "recon", "sap"]

@@ -6,9 +6,11 @@ the pathway. A layer is Linear → LeakyReLU(0.2) → BatchNorm, the last one of
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 SLOPE = 0.2  # of LeakyReLU, as in the authors' code
 
@@ -28,6 +30,14 @@ def layers(sizes: Sequence[int]) -> nn.Sequential:
             parts += [nn.LeakyReLU(SLOPE, inplace=True), nn.BatchNorm1d(n_out)]
         stack.append(nn.Sequential(*parts))
     return nn.Sequential(*stack)
+
+
+class Update(NamedTuple):
+    """One of the updates that make a training step: which loss moves which parts, at which learning rate."""
+
+    loss: str  # name of a method: (x, *noise) → loss
+    parts: tuple[str, ...]
+    lr: float
 
 
 class Autoencoder(nn.Module):
@@ -57,21 +67,25 @@ class Autoencoder(nn.Module):
         """x (N, n_features) → x̂ (N, n_features)."""
         return self.decode(self.encoder(x))
 
-    def decode(self, h: Tensor, noise: Tensor | None = None) -> Tensor:
+    def decode(self, h: Tensor) -> Tensor:
         """Last hidden activation h_ℓ (N, d_ℓ) → x̂ (N, n_features)."""
         return self.decoder(h)
 
-    def noise(self, n: int, samples: int, generator: torch.Generator) -> Tensor | None:
-        """What ``decode`` and ``loss`` draw at random for n rows: nothing, here."""
-        return None
+    def noise(self, n: int, samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What the losses need at random for n rows: nothing, here."""
+        return ()
 
     def decoding(self, samples: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
         """The decoder f to score with; only the VAE's draws noise (``samples=0``: none, it decodes μ)."""
-        return lambda h: self.decode(h, self.noise(len(h), samples, generator))
+        return self.decode
 
-    def loss(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+    def loss(self, x: Tensor, *noise: Tensor) -> Tensor:
         """Squared error summed over features, mean over the batch."""
         return (self(x) - x).square().sum(1).mean()
+
+    def updates(self, lr: float) -> list[Update]:
+        """What one training step updates, in order."""
+        return [Update("loss", ("encoder", "decoder"), lr)]
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -100,13 +114,16 @@ class VariationalAutoencoder(Autoencoder):
         z = mu + torch.exp(logvar / 2) * noise  # (samples, N, k)
         return self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
-    def noise(self, n: int, samples: int, generator: torch.Generator) -> Tensor | None:
-        """(samples, n, k) standard normal draws, or None for no samples."""
+    def noise(self, n: int, samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """(samples, n, k) standard normal draws; none at all for no samples."""
         if samples == 0:
-            return None
-        return torch.randn(samples, n, self.bottleneck, generator=generator, device=generator.device)
+            return ()
+        return (torch.randn(samples, n, self.bottleneck, generator=generator, device=generator.device),)
 
-    def loss(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+    def decoding(self, samples: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+        return lambda h: self.decode(h, *self.noise(len(h), samples, generator))
+
+    def loss(self, x: Tensor, noise: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Squared error + KL( N(μ, σ²) ‖ N(0, I) ), summed over features and codes, mean over the batch."""
         h = self.encoder(x).to(x.dtype)  # not in bfloat16, if autocast made it so
         mu, logvar = h.chunk(2, dim=1)
@@ -115,4 +132,55 @@ class VariationalAutoencoder(Autoencoder):
         return (error + kl).mean()
 
 
-MODELS: dict[str, type[Autoencoder]] = {"ae": Autoencoder, "vae": VariationalAutoencoder}
+class AdversarialAutoencoder(Autoencoder):
+    """AAE. An AE whose codes a discriminator cannot tell from draws of N(0, I).
+
+    Each step updates reconstruction, then discriminator, then generator (authors' code). The discriminator is fully
+    connected, ReLU with dropout, without batch normalisation; its widths and the generator's learning rate, that of the
+    reconstruction, are choices of ours. All that is random comes in from outside, so a seed fixes it.
+    """
+
+    WIDTH, DROPOUT, LR = 64, 0.2, 5e-4  # of the discriminator's two hidden layers
+
+    def __init__(self, n_features: int, bottleneck: int = 20, n_layers: int = 10, hidden: Sequence[int] | None = None):
+        super().__init__(n_features, bottleneck, n_layers, hidden)
+        sizes = (bottleneck, self.WIDTH, self.WIDTH, 1)
+        self.discriminator = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
+
+    def noise(self, n: int, samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Draws of the prior (n, k), and dropout masks (3 passes, 2 layers, n, width) through the discriminator."""
+        device = generator.device
+        prior = torch.randn(n, self.bottleneck, generator=generator, device=device)
+        kept = torch.rand(3, 2, n, self.WIDTH, generator=generator, device=device) >= self.DROPOUT
+        return prior, kept / (1 - self.DROPOUT)
+
+    def judge(self, code: Tensor, kept: Tensor) -> Tensor:
+        """Codes (N, k) and dropout masks (2, N, width) → log-odds (N,) that they are draws of the prior."""
+        for layer, mask in zip(self.discriminator[:-1], kept, strict=True):
+            code = layer(code).relu() * mask.to(code.dtype)
+        return self.discriminator[-1](code).squeeze(1)
+
+    def discriminator_loss(self, x: Tensor, prior: Tensor, kept: Tensor) -> Tensor:
+        """Binary cross-entropy of telling prior draws from codes."""
+        with torch.no_grad():
+            code = self.encoder(x)
+        drawn, made = (self.judge(z, mask).to(x.dtype) for z, mask in ((prior.to(x.dtype), kept[0]), (code, kept[1])))
+        return (softplus(-drawn) + softplus(made)).mean()
+
+    def generator_loss(self, x: Tensor, prior: Tensor, kept: Tensor) -> Tensor:
+        """Binary cross-entropy of codes passed off as draws of the prior."""
+        return softplus(-self.judge(self.encoder(x), kept[2]).to(x.dtype)).mean()
+
+    def updates(self, lr: float) -> list[Update]:
+        return [
+            *super().updates(lr),
+            Update("discriminator_loss", ("discriminator",), self.LR),
+            Update("generator_loss", ("encoder",), lr),
+        ]
+
+
+MODELS: dict[str, type[Autoencoder]] = {
+    "ae": Autoencoder,
+    "vae": VariationalAutoencoder,
+    "aae": AdversarialAutoencoder,
+}

@@ -3,13 +3,18 @@
 Splits are indices into the data set; nothing is copied. Normal rows are shuffled and cut 60/20/20 into
 training, validation and test; training and validation hold normal rows only. The test set is then brought
 to the paper's novelty ratio by leaving out rows of the side that is in excess (paper, section 5.1).
+
+Two departures from "all normal" are settings of their own. Out-of-distribution: the novel rows come from another data
+set (``datasets.beside``). Contaminated, or unsupervised: a stated fraction of the training and of the validation
+rows is novel, unknown to whoever trains, for nobody has labels there.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-NOVELTY_RATIO = {"multimodal": 0.35, "unimodal": 0.5}  # the paper's share of novel rows in the test set
+# The share of novel rows in the test set: the paper's, which has no out-of-distribution setting.
+NOVELTY_RATIO = {"multimodal": 0.35, "unimodal": 0.5, "out-of-distribution": 0.5}
 SETTINGS = tuple(NOVELTY_RATIO)
 
 
@@ -17,23 +22,30 @@ SETTINGS = tuple(NOVELTY_RATIO)
 class Split:
     """Row numbers into one data set."""
 
-    train: np.ndarray  # (n_train,) int, all normal
-    val: np.ndarray  # (n_val,) int, all normal
+    train: np.ndarray  # (n_train,) int, all normal but for contamination
+    val: np.ndarray  # (n_val,) int, as train
     test: np.ndarray  # (n_test,) int
     is_novel: np.ndarray  # (n_test,) bool, the truth about `test`
 
 
 def split(
-    y: np.ndarray, target: object, setting: str = "multimodal", seed: int = 0, novelty_ratio: float | None = None
+    y: np.ndarray,
+    target: object,
+    setting: str = "multimodal",
+    seed: int = 0,
+    novelty_ratio: float | None = None,
+    contamination: float = 0.0,
 ) -> Split:
     """Split labels for one target class and one seed.
 
     Args:
         y: (N,) class of each row.
-        target: the class that is novel (``multimodal``) or the only normal one (``unimodal``).
-        setting: ``multimodal`` (one class novel, the others normal) or ``unimodal`` (one normal, others novel).
+        target: the class that is novel, or, if ``unimodal``, the only normal one.
+        setting: ``multimodal`` and ``out-of-distribution`` (one class novel, the others normal) or ``unimodal`` (one
+            normal, the others novel).
         seed: decides the shuffles; the same arguments give the same split.
-        novelty_ratio: share of novel rows in the test set, in (0, 1); None for the paper's (0.35 or 0.5).
+        novelty_ratio: share of novel rows in the test set, in (0, 1); None for the setting's own.
+        contamination: share of novel rows hidden among the training and among the validation rows, in [0, 1).
 
     Raises:
         ValueError: naming the value and what is allowed.
@@ -43,11 +55,13 @@ def split(
     ratio = NOVELTY_RATIO[setting] if novelty_ratio is None else novelty_ratio
     if not 0 < ratio < 1:
         raise ValueError(f"novelty_ratio must lie between 0 and 1, got {ratio}")
+    if not 0 <= contamination < 1:
+        raise ValueError(f"contamination must be at least 0 and below 1, got {contamination}")
     y = np.asarray(y)
     is_target = y == target
     if not is_target.any() or is_target.all():
         raise ValueError(f"target {target!r} must be one of at least two classes; there are: {sorted(set(y.tolist()))}")
-    novel = is_target if setting == "multimodal" else ~is_target
+    novel = ~is_target if setting == "unimodal" else is_target
     rng = np.random.default_rng(seed)
     normal_rows = rng.permutation(np.flatnonzero(~novel))
     novel_rows = rng.permutation(np.flatnonzero(novel))
@@ -55,6 +69,14 @@ def split(
     if n_train < 2 or n_val < 1:
         raise ValueError(f"{len(normal_rows)} normal rows are too few to split 60/20/20")
     train, val, test = np.split(normal_rows, [n_train, n_train + n_val])
+    hidden = [round(n * contamination / (1 - contamination)) for n in (n_train, n_val)]
+    if sum(hidden) >= len(novel_rows):
+        raise ValueError(
+            f"contamination={contamination} would hide {sum(hidden)} of {len(novel_rows)} novel rows and leave none to "
+            f"test; choose a smaller one"
+        )
+    in_train, in_val, novel_rows = np.split(novel_rows, np.cumsum(hidden))
+    train, val = np.concatenate([train, in_train]), np.concatenate([val, in_val])
     n_normal, n_novel = _balance(len(test), len(novel_rows), ratio)
     test = np.concatenate([test[:n_normal], novel_rows[:n_novel]])
     return Split(train, val, test, np.arange(len(test)) >= n_normal)

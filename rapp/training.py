@@ -4,8 +4,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -13,53 +13,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rapp import autoencoders, store
+from rapp import autoencoders, replicas, store
 from rapp.autoencoders import MODELS, Autoencoder
+from rapp.settings import Settings, pinned, resolve_device
 
 CHECKPOINT_SECONDS = 60  # an interrupted run loses at most this, plus an epoch
 LOG_SECONDS = 60  # where there is no terminal to draw a bar in
-CODE = store.sources_key(autoencoders, sys.modules[__name__])  # as imported, should a file change later
-PRECISIONS = ("float32", "bfloat16", "float64")
+CODE = store.sources_key(autoencoders, replicas, sys.modules[__name__])  # as imported, should a file change later
 
 
 def say(text: str) -> None:
     """A line for whoever is waiting: on stderr, so that pages and pipes stay clean."""
     print(f"rapp: {text}", file=sys.stderr, flush=True)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides a training run but data and seed. Defaults: the paper's protocol, where it states one."""
-
-    model: str = "ae"  # "ae" or "vae"
-    n_layers: int = 10  # of encoder and decoder each
-    bottleneck: int = 20  # width k of the code
-    hidden: tuple[int, ...] | None = None  # the widths between input and code; None interpolates them
-    samples: int = 10  # VAE: Monte-Carlo samples a step
-    epochs: int = 100  # passes over the training rows
-    batch: int = 256  # rows a step
-    lr: float = 1e-3  # of Adam
-    precision: str = "float32"  # or "bfloat16" (autocast), "float64"
-    compile: bool = False  # torch.compile: slower to start, faster a step
-    threads: int = 2  # pinned, for the last digits depend on it
-    device: str = "auto"  # "cuda" or "mps" where there is one, else "cpu"; or any of the three
-
-    def __post_init__(self) -> None:
-        allowed = {"model": tuple(MODELS), "precision": PRECISIONS, "device": ("auto", "cpu", "cuda", "mps")}
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; allowed: {', '.join(values)}")
-        for name in ("n_layers", "bottleneck", "epochs", "batch", "threads"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
-        if self.batch < 2:
-            raise ValueError(f"batch={self.batch} must be at least 2: batch normalisation cannot train on one row")
-        if not isinstance(self.samples, int) or self.samples < 0:
-            raise ValueError(f"samples={self.samples!r} must be a whole number of at least 0 (0 trains on μ alone)")
-        if self.hidden is not None and (len(self.hidden) != self.n_layers - 1 or min(self.hidden, default=1) < 1):
-            raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
-        if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
-            raise ValueError(f"lr={self.lr!r} must be a positive number")
 
 
 @dataclass
@@ -75,34 +40,6 @@ class Trained:
     history: list[dict] = field(repr=False)  # an entry per epoch: epoch, loss, val_error
 
 
-def resolve_device(name: str) -> torch.device:
-    """``auto`` → cuda, else mps, else cpu. A named device that is not there is an error, never replaced."""
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, there in present.items() if there)
-    if not present[name]:
-        raise ValueError(f"device={name!r} is not present on this machine; use 'auto' or 'cpu'")
-    return torch.device(name)
-
-
-@contextmanager
-def pinned(threads: int) -> Iterator[None]:
-    """Compute on so many threads, and on as many as before afterwards: sums depend on it in their last digits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def build(settings: Settings, n_features: int, seed: int) -> Autoencoder:
-    """A freshly initialised model; the global random state stays untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return MODELS[settings.model](n_features, settings.bottleneck, settings.n_layers, settings.hidden)
-
-
 @torch.no_grad()
 def reconstruction_error(model: Autoencoder, x: Tensor, chunk: int = 4096) -> float:
     """Mean over rows of ‖x − A(x)‖², the VAE decoding μ: by it the best epoch is chosen."""
@@ -112,41 +49,80 @@ def reconstruction_error(model: Autoencoder, x: Tensor, chunk: int = 4096) -> fl
 
 
 class Run:
-    """A training run that can be saved after any epoch and taken up again, bit for bit."""
+    """A training run that can be saved between any two steps and taken up again, bit for bit."""
 
     def __init__(self, x_train: Tensor, x_val: Tensor, settings: Settings, seed: int):
-        self.settings, self.device = settings, resolve_device(settings.device)
+        self.settings, self.seed, self.device = settings, seed, resolve_device(settings.device)
         if settings.precision == "float64" and self.device.type == "mps":
             raise ValueError("precision='float64' is not possible on device='mps'; use device='cpu'")
         dtype = torch.float64 if settings.precision == "float64" else torch.float32
         self.x_train, self.x_val = (x.to(self.device, dtype) for x in (x_train, x_val))
-        self.model = build(settings, x_train.shape[1], seed).to(self.device, dtype)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.lr, fused=True)
+        sizes = x_train.shape[1], settings.bottleneck, settings.n_layers, settings.hidden
+        with torch.random.fork_rng(devices=[]):  # the global random state stays untouched
+            torch.default_generator.manual_seed(seed)
+            self.model = MODELS[settings.model](*sizes).to(self.device, dtype)
+        self.updates = self.model.updates(settings.lr)
+        self.optimizers = [
+            torch.optim.Adam([p for name, p in self.model.named_parameters() if name.startswith(parts)], lr, fused=True)
+            for _, parts, lr in self.updates
+        ]
+        losses = [getattr(self.model, update.loss) for update in self.updates]
+        self.losses_of = [torch.compile(loss) for loss in losses] if settings.compile else losses
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.loss = torch.compile(self.model.loss) if settings.compile else self.model.loss
+        self.batch = min(settings.batch, len(self.x_train))
+        self.steps = len(self.x_train) // self.batch  # an epoch; the rows left over are other ones each time
+        self.order = torch.empty(0, dtype=torch.int64, device=self.device)  # rows that this epoch has yet to see
+        self.losses: list[Tensor] = []  # of this epoch's steps so far
         self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.best_epoch, self.seconds = 0, 0.0
         self.history: list[dict] = []
 
-    def step(self, x: Tensor) -> Tensor:
-        """One gradient step on rows x (B, n_features); returns the loss."""
+    @property
+    def left(self) -> int:
+        """Epochs yet to train."""
+        return self.settings.epochs - len(self.history)
+
+    @property
+    def taken(self) -> int:
+        """Steps so far."""
+        return len(self.history) * self.steps + len(self.losses)
+
+    def draw(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The next step's rows (B, n_features) and noise."""
+        if not len(self.order):
+            order = torch.randperm(len(self.x_train), generator=self.generator, device=self.device)
+            self.order = order[: self.steps * self.batch]
+        rows, self.order = self.order[: self.batch], self.order[self.batch :]
+        return self.x_train[rows], self.model.noise(self.batch, self.settings.samples, self.generator)
+
+    def autocast(self) -> AbstractContextManager:
+        """bfloat16 where the settings ask for it."""
         half = self.settings.precision == "bfloat16"
-        noise = self.model.noise(len(x), self.settings.samples, self.generator)
-        with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
-            loss = self.loss(x, noise)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
+        return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
+
+    def step(self, x: Tensor, noise: tuple[Tensor, ...] = ()) -> Tensor:
+        """One training step on rows x (B, n_features); returns the first update's loss."""
+        losses = []
+        for loss_of, optimizer in zip(self.losses_of, self.optimizers, strict=True):
+            with self.autocast():
+                loss = loss_of(x, *noise)
+            optimizer.zero_grad()
+            loss.backward(inputs=optimizer.param_groups[0]["params"])
+            optimizer.step()
+            losses.append(loss.detach())
+        return losses[0]
 
     def epoch(self) -> None:
-        """One pass in shuffled full batches (the rows left over are other ones each time), then validation."""
+        """The rest of this pass over the training rows in shuffled full batches, then validation."""
         start = time.perf_counter()
         self.model.train()
-        n = len(self.x_train)
-        batch = min(self.settings.batch, n)
-        order = torch.randperm(n, generator=self.generator, device=self.device)[: n - n % batch]
-        losses = [self.step(self.x_train[rows]) for rows in order.split(batch)]
+        while not self.losses or len(self.order):
+            self.losses.append(self.step(*self.draw()))
+        self.validate()
+        self.seconds += time.perf_counter() - start
+
+    def validate(self) -> None:
+        """End an epoch: measure the model on the validation rows, keep it if it is the best so far."""
         error = reconstruction_error(self.model, self.x_val)
         if not math.isfinite(error):
             raise FloatingPointError(
@@ -156,28 +132,30 @@ class Run:
         if not self.history or error < min(entry["val_error"] for entry in self.history):
             self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
             self.best_epoch = len(self.history) + 1
-        loss = torch.stack(losses).mean().item()
+        loss = torch.stack(self.losses).mean().item()
         self.history.append({"epoch": len(self.history) + 1, "loss": loss, "val_error": error})
-        self.seconds += time.perf_counter() - start
+        self.losses = []
 
     def estimate(self) -> float:
         """Seconds an epoch, from a few steps of a throw-away run (without ``torch.compile``'s gain)."""
         trial = Run(self.x_train, self.x_val, replace(self.settings, compile=False), seed=0)
         trial.model.train()
-        batch = min(self.settings.batch, len(self.x_train))
         for warm_up in (True, False):
             start = time.perf_counter()
             for _ in range(1 if warm_up else 4):
-                trial.step(self.x_train[:batch]).item()
-        return (time.perf_counter() - start) / 4 * (len(self.x_train) // batch)
+                trial.step(*trial.draw()).item()
+        return (time.perf_counter() - start) / 4 * self.steps
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
-        """All that the next epoch depends on, as tensors and JSON."""
-        tensors = {"generator": self.generator.get_state()}
+        """All that the next step depends on, as tensors and JSON."""
+        tensors = {"generator": self.generator.get_state(), "order": self.order}
+        if self.losses:
+            tensors["losses"] = torch.stack(self.losses)
         tensors |= {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{name}": value for name, value in moments.items()}
+        for u, optimizer in enumerate(self.optimizers):
+            for i, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"adam.{u}.{i}.{name}": value for name, value in moments.items()}
         return tensors, {"history": self.history, "best_epoch": self.best_epoch, "seconds": self.seconds}
 
     def restore(self, tensors: dict[str, Tensor], about: dict) -> None:
@@ -187,11 +165,14 @@ class Run:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
         self.generator.set_state(tensors["generator"])
+        self.order = tensors["order"].to(self.device)
+        self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []
         self.model.load_state_dict(under("model."))
         self.best = {name: value.to(self.device) for name, value in under("best.").items()}
-        adam = self.optimizer.state_dict()
-        adam["state"] = {i: under(f"adam.{i}.") for i in range(len(list(self.model.parameters())))}
-        self.optimizer.load_state_dict(adam)
+        for u, optimizer in enumerate(self.optimizers):
+            adam = optimizer.state_dict()
+            adam["state"] = {i: under(f"adam.{u}.{i}.") for i in range(len(adam["param_groups"][0]["params"]))}
+            optimizer.load_state_dict(adam)
         self.history, self.best_epoch, self.seconds = about["history"], about["best_epoch"], about["seconds"]
 
 
@@ -228,48 +209,90 @@ def train(
         ValueError: too few rows, or a device that is not there.
         FloatingPointError: the loss became NaN or infinite.
     """
-    if x_train.ndim != 2 or x_val.ndim != 2 or len(x_train) < 2 or len(x_val) < 1:
-        raise ValueError(
-            f"need 2-d training (≥ 2) and validation (≥ 1) rows, got {tuple(x_train.shape)}, {tuple(x_val.shape)}"
-        )
-    run = Run(x_train, x_val, settings, seed)
-    if cache is not None:
-        key = model_key(x_train, x_val, settings, seed)
-        done, checkpoint = cache_files(key, cache)
-        if found := store.load_if_sound(done, key):
+    return train_stack([(x_train, x_val, seed)], settings, cache, progress)[0]
+
+
+def train_stack(
+    of: Sequence[tuple[Tensor, Tensor, int]], settings: Settings, cache: Path | None = None, progress: bool = True
+) -> list[Trained]:
+    """``train`` for several (x_train, x_val, seed) of one architecture, as one stack of replicas.
+
+    In exact arithmetic each replica is the model that ``train`` gives; rounding differs, and training amplifies it.
+    Models in the cache are taken from it. Replicas that were interrupted at different steps go on in stacks of their
+    own, as do those whose batches are cut short by few rows.
+    """
+    runs = []
+    for x_train, x_val, seed in of:
+        if x_train.ndim != 2 or x_val.ndim != 2 or len(x_train) < 2 or len(x_val) < 1:
+            shapes = f"{tuple(x_train.shape)}, {tuple(x_val.shape)}"
+            raise ValueError(f"need 2-d training (≥ 2) and validation (≥ 1) rows, got {shapes}")
+        runs.append(_Cached(Run(x_train, x_val, settings, seed), cache, x_train, x_val))
+    stacks: dict[tuple, list[_Cached]] = {}
+    for cached in runs:
+        if cached.run.left:
+            stacks.setdefault((cached.run.batch, cached.run.taken), []).append(cached)
+    with pinned(settings.threads):
+        for stack in stacks.values():
+            _finish(stack, progress)
+    return [cached.result() for cached in runs]
+
+
+class _Cached:
+    """A run with its files in the cache, if there is one."""
+
+    def __init__(self, run: Run, cache: Path | None, x_train: Tensor, x_val: Tensor):
+        self.run, self.cached = run, cache is not None
+        if cache is None:
+            return
+        self.key = model_key(x_train, x_val, run.settings, run.seed)
+        self.done, self.checkpoint = cache_files(self.key, cache)
+        if found := store.load_if_sound(self.done, self.key):
             run.best, about = found
             run.history, run.best_epoch, run.seconds = about["history"], about["best_epoch"], about["seconds"]
-        elif found := store.load_if_sound(checkpoint, key):
+        elif found := store.load_if_sound(self.checkpoint, self.key):
             run.restore(*found)
-    with pinned(settings.threads):
-        _finish(run, None if cache is None else (key, done, checkpoint), progress)
-    run.model.load_state_dict(run.best)
-    return Trained(run.model.eval(), settings, seed, str(run.device), run.best_epoch, run.seconds, run.history)
+
+    def save(self) -> None:
+        """A checkpoint, or the result once there is one."""
+        if not self.cached:
+            return
+        tensors, about = self.run.state()
+        if self.run.left:
+            store.save(self.checkpoint, tensors, {**about, "key": self.key})
+        else:
+            store.save(self.done, self.run.best, {**about, "key": self.key, "settings": asdict(self.run.settings)})
+            self.checkpoint.unlink(missing_ok=True)
+
+    def result(self) -> Trained:
+        run = self.run
+        run.model.load_state_dict(run.best)
+        device = str(run.device)
+        return Trained(run.model.eval(), run.settings, run.seed, device, run.best_epoch, run.seconds, run.history)
 
 
-def _finish(run: Run, files: tuple[str, Path, Path] | None, progress: bool) -> None:
+def _finish(stack: list[_Cached], progress: bool) -> None:
     """The remaining epochs, with a checkpoint a minute and the whole result at the end."""
-    total, left = run.settings.epochs, range(len(run.history), run.settings.epochs)
-    if not left:
-        return
+    runs = [cached.run for cached in stack]
+    settings, first = runs[0].settings, runs[0]
+    worker: Run | replicas.Stack = first if len(runs) == 1 else replicas.Stack(runs)
+    what = settings.model + (f", {len(runs)} models as one stack" if len(runs) > 1 else "")
     if progress:
-        say(
-            f"{run.settings.model}, {len(left)} epochs: about {run.estimate() * len(left) / 60:.1f} min on {run.device}"
-        )
+        say(f"{what}, {first.left} epochs: about {worker.estimate() * first.left / 60:.1f} min on {first.device}")
     saved = said = time.monotonic()
-    bar = tqdm(left, initial=left.start, total=total, unit="epoch", disable=None if progress else True)
-    for i in bar:  # tqdm draws in a terminal only; a log gets a line a minute
-        run.epoch()
+    bar = tqdm(initial=len(first.history), total=settings.epochs, unit="epoch", disable=None if progress else True)
+    while any(run.left for run in runs):  # tqdm draws in a terminal only; a log gets a line a minute
+        worker.epoch()
+        bar.update(len(first.history) - bar.n)
         now = time.monotonic()
         if progress and bar.disable and now - said > LOG_SECONDS:
-            say(f"{run.settings.model}, epoch {i + 1} of {total}")
+            say(f"{what}, epoch {len(first.history)} of {settings.epochs}")
             said = now
-        if files and now - saved > CHECKPOINT_SECONDS:
-            tensors, about = run.state()
-            store.save(files[2], tensors, {**about, "key": files[0]})
+        if now - saved > CHECKPOINT_SECONDS and any(run.left for run in runs):
+            if isinstance(worker, replicas.Stack):
+                worker.settle()
+            for cached in stack:
+                cached.save()
             saved = time.monotonic()
-    if files:
-        key, done, checkpoint = files
-        about = {"history": run.history, "best_epoch": run.best_epoch, "seconds": run.seconds, "key": key}
-        store.save(done, run.best, {**about, "settings": asdict(run.settings)})
-        checkpoint.unlink(missing_ok=True)
+    bar.close()
+    for cached in stack:
+        cached.save()

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from rapp import store, training
-from rapp.training import Run, Settings, train
+from rapp.settings import Settings, pinned
+from rapp.training import Run, train
 from tests.conftest import ROOT
 
 SMALL = Settings(n_layers=3, bottleneck=3, samples=2, epochs=4, batch=16, threads=1, device="cpu")
@@ -25,7 +26,7 @@ def same(a, b):
     return all(torch.equal(value, weights(b)[name]) for name, value in weights(a).items())
 
 
-@pytest.mark.parametrize("model", ["ae", "vae"])
+@pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 def test_one_seed_gives_the_same_bits_whatever_ran_before(model):
     settings = replace(SMALL, model=model)
     first = train(X, X_VAL, settings, seed=5, progress=False)
@@ -49,7 +50,7 @@ def test_training_learns_and_keeps_the_best_epoch():
     assert not trained.model.training
 
 
-@pytest.mark.parametrize("model", ["ae", "vae"])
+@pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 def test_resuming_is_bit_equal(tmp_path, model):
     settings = replace(SMALL, model=model, epochs=6)
     whole = Run(X, X_VAL, settings, 1)
@@ -111,7 +112,7 @@ def test_a_kill_leaves_a_whole_checkpoint(tmp_path):
     run.restore(*store.load(checkpoint))
     assert 0 < len(run.history) < 3000
     fresh = Run(X, X_VAL, run.settings, 2)
-    with training.pinned(SMALL.threads):
+    with pinned(SMALL.threads):
         for _ in run.history:
             fresh.epoch()
     assert run.history == fresh.history
@@ -143,7 +144,7 @@ def test_a_corrupted_cache_file_is_retrained(tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {file.name, file.name + ".damaged"}
 
 
-@pytest.mark.parametrize("model", ["ae", "vae"])
+@pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 @pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"precision": "float64"}, {"batch": 1000}])
 def test_precisions_and_batches_larger_than_the_data(change, model):
     trained = train(X, X_VAL, replace(SMALL, model=model, epochs=20, **change), progress=False)
@@ -175,7 +176,7 @@ def test_the_minutes_are_said_first_and_nothing_goes_to_stdout(capsys):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model": "gan"}, ["model='gan'", "ae, vae"]),
+        ({"model": "gan"}, ["model='gan'", "ae, vae, aae"]),
         ({"precision": "half"}, ["precision='half'", "bfloat16"]),
         ({"device": "tpu"}, ["device='tpu'", "auto"]),
         ({"epochs": -1}, ["epochs=-1", "at least 1"]),

@@ -1,0 +1,52 @@
+"""What a page's numbers came from: parameters, data, device, seconds, versions."""
+
+import platform
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from joblib import cpu_count
+
+from rapp import store
+from rapp.datasets import CHECKSUMS
+from rapp.experiments import STACK, TEST_SAMPLES, Trial
+from rapp.replicas import stack_is_faster
+from rapp.settings import Settings
+
+SHOWN = ("n_layers", "bottleneck", "samples", "epochs", "batch", "lr", "precision", "compile", "threads")
+
+
+def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataFrame:
+    """What a page's numbers came from, as a table of two columns: parameters, data, device, seconds, versions."""
+    data, cells = trials[0].data, [trial.cell for trial in trials]
+    by_model = {cell.settings.model: cell.settings for cell in cells}
+    settings = {name: getattr(next(iter(by_model.values())), name) for name in SHOWN}
+    paper = Settings()
+    stated = {name: getattr(paper, name) for name in ("n_layers", "samples", "batch", "lr")}
+    differs = {name: f" (the paper: {value})" for name, value in stated.items() if settings[name] != value}
+    stacked = stack_is_faster(data.x.shape[1], torch.device(trials[0].trained.device))
+    trained = {id(trial.trained): trial.trained.seconds for trial in trials}
+    about = {
+        "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
+        "SHA-256 of the data": (CHECKSUMS.get(data.name) or store.sha256(data.x, data.y.astype("S")))[:16] + "…",
+        **({"left out of the table": "; ".join(data.notes)} if data.notes else {}),
+        "setting": f"{cells[0].setting}, target class {data.class_name(cells[0].target)}",
+        "profile": profile,
+        "models": f"{', '.join(model.upper() for model in by_model)}; {len(trials)} trained",
+        "seeds": ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells})),
+        **{name: f"{value}{differs.get(name, '')}" for name, value in settings.items()},
+        **({"replicas": f"up to {STACK} models of equal settings train as one stack"} if stacked else {}),
+        "samples to score": f"{TEST_SAMPLES} (VAE)",
+        "device": f"{trials[0].trained.device}, {platform.machine()}, {cpu_count()} cores",
+        "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+    }
+    return pd.DataFrame({"what": about.keys(), "value": about.values()})
+
+
+def versions() -> dict[str, str]:
+    """Versions that numbers depend on."""
+    from importlib.metadata import version
+
+    packages = ("torch", "torchvision", "scikit-learn", "numpy", "mlxtend", "rapp")
+    return {"Python": platform.python_version(), **{name: version(name) for name in packages}}

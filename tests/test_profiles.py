@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rapp import datasets, profiles
+from rapp.profiles import ParameterError, bottleneck, check, other_classes, settings_for
+from rapp.settings import Settings
+
+
+def test_other_classes(blobs, monkeypatch):
+    assert other_classes(blobs, "1") == ["0", "2"]
+    assert other_classes(blobs, "1", "two one") == ["2"]
+    monkeypatch.setattr(profiles, "SMALL", 10)
+    assert other_classes(blobs, "0") == ["1", "2"]
+    assert other_classes(blobs, "0", "all") == ["1", "2"]
+    with pytest.raises(datasets.DataError, match="target 'ten'"):
+        other_classes(blobs, "0", "ten")
+
+
+def test_profiles_and_changes():
+    assert settings_for("paper", "mnist-5k") == Settings(model="vae", epochs=200)
+    quick = settings_for("quick", "mnist-5k", "ae")
+    assert (quick.n_layers, quick.batch) == (5, 32)
+    assert settings_for("quick", "mnist-5k", epochs=7, precision=None).epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"profile": "fast"}, ["'fast'", "tiny, quick, paper"]),
+        ({"epochs": -1}, ["epochs=-1"]),
+        ({"epoch": 3}, ["'epoch'", "epochs"]),
+        ({"seeds": 0}, ["seeds=0"]),
+        ({"seeds": True}, ["seeds=True"]),
+        ({"setting": "both"}, ["'both'", "multimodal, unimodal"]),
+        ({"precision": "int8"}, ["'int8'", "float32"]),
+        ({"device": "tpu"}, ["'tpu'", "cpu"]),
+        ({"contamination": -0.1}, ["contamination", "-0.1"]),
+        ({"contamination": 0.5}, ["contamination=0.5", "none to test"]),
+        ({"contamination": "a lot"}, ["mnist-5k"]),
+    ],
+)
+def test_wrong_parameters_are_named(change, words):
+    right = {"dataset": "mnist-5k", "profile": "tiny", "target": 1, "seeds": 1}
+    check(**right)
+    with pytest.raises(ParameterError) as error:
+        check(**{**right, **change})
+    assert all(word in str(error.value) for word in words)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_data_are_named():
+    with pytest.raises(datasets.DataError, match="target 11"):
+        check("mnist-5k", "tiny", 11, 1)
+    with pytest.raises(datasets.DataError, match="label='x'"):
+        check("digits", label="x")
+    with pytest.raises(datasets.DataError, match=r"other='digits'.*\(28, 28\), not \(8, 8\)"):
+        check("mnist-5k", other="digits")
+
+
+def test_a_tables_bottleneck_is_as_wide_as_what_explains_its_variance(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 9)) + 1e-3 * rng.normal(size=(300, 9))
+    assert bottleneck(x * rng.uniform(1, 1e6, 9)) in (2, 3)
+    frame = pd.DataFrame(x).assign(label=rng.integers(0, 2, 300))
+    frame.columns = frame.columns.astype(str)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    data = check(str(tmp_path / "t.csv"), label="label")
+    assert settings_for("quick", data).bottleneck == bottleneck(data.x)
+    assert settings_for("quick", data, bottleneck=5).bottleneck == 5

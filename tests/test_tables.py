@@ -1,0 +1,120 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rapp import datasets
+from rapp.datasets import DataError, load
+
+N = 40
+GOOD = {
+    "a": np.linspace(0, 1, N),
+    "b": np.arange(N) % 7,
+    "colour": np.where(np.arange(N) % 3, "red", "blue"),
+    "kind": np.where(np.arange(N) % 4, "ok", "faulty"),
+}
+
+
+def write(folder, name="t.csv", **changes):
+    frame = pd.DataFrame({**GOOD, **changes})
+    path = folder / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+def test_numbers_stay_and_text_becomes_one_hot(tmp_path, name):
+    data = load(write(tmp_path, name), "kind")
+    assert (data.name, data.image_shape, data.classes) == ("t", None, ("faulty", "ok"))
+    assert data.x.shape == (N, 4)
+    np.testing.assert_allclose(data.x[:, 0], GOOD["a"])
+    assert data.x[:, 2:].sum(1).tolist() == [1.0] * N
+    assert data.target() == "faulty"
+    assert data.y[:2].tolist() == ["faulty", "ok"]
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    dates = pd.date_range("2020-01-01", periods=N).astype(str)
+    path = write(tmp_path, id=np.arange(1, N + 1), same=3.0, names=[f"n{i}" for i in range(N)], when=dates)
+    frame = pd.concat([pd.read_csv(path)] * 2, ignore_index=True).assign(
+        id=range(80), names=[f"n{i}" for i in range(80)], when=pd.date_range("2020-01-01", periods=80).astype(str)
+    )
+    frame.to_csv(path, index=False)
+    data = load(path, "kind")
+    assert data.x.shape == (80, 4)
+    assert set(data.notes) == {
+        "dropped as row number: id",
+        "dropped as constant: same",
+        "dropped as text with over 50 different values: names, when",
+    }
+
+
+def test_labels_that_are_whole_floats_are_classes(tmp_path):
+    assert load(write(tmp_path, kind=np.arange(N) % 2 * 1.0), "kind").classes == ("0", "1")
+
+
+def holed(value):
+    column = GOOD["a"].astype(object)
+    column[4] = value
+    return column
+
+
+@pytest.mark.parametrize(
+    ("changes", "label", "words"),
+    [
+        ({}, None, ["label column", "'kind'"]),
+        ({}, "kinds", ["no column 'kinds'", "did you mean 'kind'"]),
+        ({"a": holed(np.nan)}, "kind", ["'a'", "1 missing", "data row 5"]),
+        ({"a": holed(np.inf)}, "kind", ["'a'", "infinite"]),
+        ({"a": holed("n/k")}, "kind", ["'a'", "text among numbers", "'n/k' in data row 5"]),
+        ({"kind": "ok"}, "kind", ["one class", "'ok'"]),
+        ({"kind": np.linspace(0, 1, N)}, "b", []),
+        ({"kind": [f"{i}" for i in range(N - 1)] + [None]}, "kind", ["1 rows have no label"]),
+    ],
+)
+def test_bad_tables_are_refused_in_one_line(tmp_path, changes, label, words):
+    path = write(tmp_path, **changes)
+    if not words:
+        assert len(load(path, label).classes) == 7
+        return
+    with pytest.raises(DataError) as error:
+        load(path, label)
+    assert all(word in str(error.value) for word in ["t.csv", *words])
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_tables(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        load(str(tmp_path / "none.csv"), "kind")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(DataError, match=r"t.parquet could not be read"):
+        load(str(tmp_path / "t.parquet"), "kind")
+    (tmp_path / "e.csv").write_text("")
+    with pytest.raises(DataError, match=r"e.csv could not be read"):
+        load(str(tmp_path / "e.csv"), "kind")
+    five = pd.DataFrame(GOOD).head(5)
+    five.to_csv(tmp_path / "five.csv", index=False)
+    with pytest.raises(DataError, match="5 rows; at least 20"):
+        load(str(tmp_path / "five.csv"), "kind")
+    pd.DataFrame({"y": GOOD["kind"], "c": 1}).to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(DataError, match="no column is left"):
+        load(str(tmp_path / "c.csv"), "y")
+    long = pd.DataFrame({"y": np.arange(200) * 0.5, "c": np.arange(200) % 3})
+    long.to_csv(tmp_path / "l.csv", index=False)
+    with pytest.raises(DataError, match="200 different values"):
+        load(str(tmp_path / "l.csv"), "y")
+
+
+@pytest.mark.parametrize(
+    ("file", "label", "shape", "classes"),
+    [
+        ("nasa_asteroids/nasa.csv", "Hazardous", (4687, 35), 2),
+        ("otto/train.csv.gz", "target", (61878, 93), 9),
+        ("steel_plates_faults/faults.csv", "Pastry", (1941, 33), 2),
+        ("hrss/HRSS_anomalous_standard.csv", "Labels", (23645, 19), 2),
+    ],
+)
+def test_real_tables(full_data, file, label, shape, classes):
+    data = datasets.load(str(full_data / file), label)
+    assert data.x.shape == shape
+    assert len(data.classes) == classes
+    assert np.isfinite(data.x).all()
