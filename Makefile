@@ -1,5 +1,7 @@
 # `make` alone prints this help. A line after ## is a target's help.
 DATASET ?= mnist-5k
+DATASETS ?= $(DATASET)
+LABEL   ?=
 PROFILE ?= quick
 PARAMS  ?=
 BUILD   ?= book/_build
@@ -14,23 +16,29 @@ export RAPP_CACHE ?= $(abspath $(BUILD))/cache
 export JUPYTER_PREFER_ENV_PATH := 1
 
 ifneq ($(words $(DATASET)) $(words $(PROFILE)),1 1)
-$(error DATASET="$(DATASET)" and PROFILE="$(PROFILE)" must be one word each)
+$(error DATASET="$(DATASET)" and PROFILE="$(PROFILE)" must be one word each; several data sets are DATASETS="a b")
 endif
+quoted = '$(subst ','\'',$(1))'
+cksum  = $(shell printf '%s' $(call quoted,$(1)) | cksum | cut -d' ' -f1)
 # The path of an executed notebook carries all that it was run with, so Make itself knows what is stale.
-quoted    = '$(subst ','\'',$(1))'
-KEY      := $(DATASET)/$(PROFILE)$(if $(PARAMS),-$(shell printf '%s' $(call quoted,$(PARAMS)) | cksum | cut -d' ' -f1))
-RUN      := $(BUILD)/runs/$(KEY)
+name_of  = $(if $(findstring .,$(1)),$(firstword $(subst ., ,$(notdir $(1))))-$(call cksum,$(1) $(LABEL)),$(1))
+key_of   = $(call name_of,$(1))/$(PROFILE)$(if $(PARAMS),-$(call cksum,$(PARAMS)))
+KEYS     := $(foreach dataset,$(DATASETS),$(call key_of,$(dataset)))
 HTML     := $(BUILD)/html
-BUILT    := $(HTML)/.built/$(KEY)
-CHAPTERS := $(patsubst notebooks/%,$(RUN)/%,$(wildcard notebooks/[0-9]*.ipynb))
-MODULE   := $(shell find rapp -name '*.py') .constraints.txt
+empty    :=
+BUILT    := $(HTML)/.built/$(subst $(empty) ,+,$(strip $(subst /,-,$(KEYS))))
+NOTEBOOKS := $(notdir $(wildcard notebooks/*.ipynb))
+CHAPTERS := $(foreach key,$(KEYS),$(NOTEBOOKS:%=$(BUILD)/runs/$(key)/%))
+MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/paper/* book/results/*)
 PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*')
+SETTINGS  = --label $(call quoted,$(LABEL)) --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
 
-.PHONY: help book serve test bench lint format clean
+.PHONY: help book rerun serve test bench lint format clean
 .DELETE_ON_ERROR:
 
 help:  ## show this help
-	@echo "usage: make TARGET [DATASET=mnist-5k|mnist|fashion-mnist] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"]"
+	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist] [DATASETS=\"mnist-5k digits\"]"
+	@echo "       [DATASET=table.csv LABEL=column] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"]"
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY)  ## set up the environment, pinned by .constraints.txt (the other targets do it by themselves)
@@ -45,14 +53,19 @@ book: $(BUILT)  ## run the notebooks and build the site
 	@echo "The book: $(HTML)/index.html"
 
 $(BUILT): $(CHAPTERS) $(PAGES)
-	@$(PY) book/build.py --runs $(RUN) --out $(HTML) --key $(KEY)
+	@$(PY) book/build.py --build $(BUILD) $(KEYS)
 
-$(RUN)/%.ipynb: notebooks/%.ipynb $(MODULE) book/paper/mnist_per_digit.csv book/execute.py | $(READY)
-	@$(PY) book/execute.py $< $@ --dataset $(call quoted,$(DATASET)) \
-	  --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
+# One data set's chapters. 02, 03 and 04 share trained models, so they do not run side by side.
+define chapters
+$(BUILD)/runs/$(2)/%.ipynb: notebooks/%.ipynb $(MODULE) book/execute.py $(wildcard $(1)) | $(READY)
+	@$(PY) book/execute.py $$< $$@ --dataset $(call quoted,$(1)) $$(SETTINGS)
+$(BUILD)/runs/$(2)/03_rapp.ipynb: | $(BUILD)/runs/$(2)/02_when_reconstruction_fails.ipynb
+$(BUILD)/runs/$(2)/04_base_models.ipynb: | $(BUILD)/runs/$(2)/03_rapp.ipynb
+endef
+$(foreach dataset,$(DATASETS),$(eval $(call chapters,$(dataset),$(call key_of,$(dataset)))))
 
-# 03 scores the models that 02 has trained, so they do not run side by side.
-$(RUN)/03_rapp.ipynb: | $(RUN)/02_when_reconstruction_fails.ipynb
+rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
+	@$(PY) book/rerun.py --build $(BUILD) --notebook $(call quoted,$(NOTEBOOK)) --dataset $(call quoted,$(DATASET)) $(SETTINGS)
 
 serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
 	$(PY) -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)

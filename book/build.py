@@ -2,7 +2,10 @@
 
 import argparse
 import base64
+import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from execute import alone
 
 BOOK = Path(__file__).parent
 
@@ -41,7 +45,11 @@ def status(notebooks: list[Path]) -> str:
     lines = ["# Status", "", "Each notebook of this book, as it was last run.", ""]
     lines += ["| notebook | parameters | started (UTC) | seconds |", "| --- | --- | --- | --- |"]
     for path in notebooks:
-        run = nbformat.read(path, as_version=4).metadata.papermill
+        about = nbformat.read(path, as_version=4).metadata
+        if why := left_out(path):
+            lines.append(f"| {about.rapp.title} | left out: {why} | | |")
+            continue
+        run = about.papermill
         values = ", ".join(f"`{name}={value!r}`" for name, value in run.parameters.items())
         lines.append(f"| [{path.stem}]({path.name}) | {values} | {run.start_time[:16]} | {run.duration:.0f} |")
     packages = ("jupyter-book", "papermill", "torch", "torchvision", "scikit-learn", "matplotlib", "seaborn")
@@ -54,17 +62,90 @@ def status(notebooks: list[Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def stage(runs: Path, staged: Path) -> None:
-    """One source folder with all that Sphinx reads; it must not lie under a folder named ``_build``."""
-    shutil.copytree(BOOK, staged, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.py", "paper"))
-    chapters = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))["chapters"]
-    notebooks = [path for chapter in chapters if (path := runs / f"{chapter['file']}.ipynb").exists()]
-    for path in notebooks:
+def left_out(notebook: Path) -> str:
+    """Why stage 1 left a chapter out; empty if it did not."""
+    return nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("left_out", "")
+
+
+def sites_page(here: str, sites: dict[str, str], reruns: list[Path]) -> str:
+    """A page that lists the book on other data, and all reruns. Their pages are no part of this Sphinx project."""
+    up = "" if here == "." else "../"
+    lines = ["# Other data and reruns", "", "## The book on each data set", ""]
+    for path, name in sites.items():
+        page = "index.html" if path == "." else f"{path}/index.html"
+        lines.append(f"- {name} (these pages)" if path == here else f'- <a href="{up}{page}">{name}</a>')
+    lines += ["", "## Single chapters, run again with other parameters", ""]
+    for notebook in reruns:
+        run = nbformat.read(notebook, as_version=4).metadata.papermill
+        values = ", ".join(f"`{name}={value!r}`" for name, value in run.parameters.items())
+        page = f"{up}reruns/{notebook.parent.name}/{notebook.stem}.html"
+        lines.append(f'- <a href="{page}">{notebook.stem}</a>: {values}')
+    if not reruns:
+        lines.append('None yet. `make rerun NOTEBOOK=02 PARAMS="target=8"` adds one; see {doc}`other_data`.')
+    return "\n".join(lines) + "\n"
+
+
+def loosened(text: str, staged: Path, labels: set[str]) -> str:
+    """Text whose references into chapters that are not there have become plain words."""
+    text = re.sub(
+        r"\{(eq|numref|ref)\}`(?:[^`<]*<)?([\w-]+)>?`",
+        lambda m: m[0] if m[2] in labels else "(in another chapter)",
+        text,
+    )
+    text = re.sub(r"\{doc\}`(\w+)`", lambda m: m[0] if list(staged.glob(f"{m[1]}.*")) else "the book", text)
+    return re.sub(r"\[([^\]]+)\]\((\w+\.(?:ipynb|md))\)", lambda m: m[0] if (staged / m[2]).exists() else m[1], text)
+
+
+def loosen(staged: Path) -> None:
+    """Apply ``loosened`` to every page and notebook."""
+    pages = [*staged.glob("*.md"), *staged.glob("*.ipynb")]
+    made = r"\(((?:eq|sec)-[\w-]+)\)=?|\"name\": \"(fig-[\w-]+)|:name: (fig-[\w-]+)"
+    found = [groups for page in pages for groups in re.findall(made, page.read_text(encoding="utf-8"))]
+    labels = {label for groups in found for label in groups}
+    for page in staged.glob("*.md"):
+        page.write_text(loosened(page.read_text(encoding="utf-8"), staged, labels), encoding="utf-8")
+    for page in staged.glob("*.ipynb"):
+        notebook = nbformat.read(page, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = loosened(cell.source, staged, labels)
+            for output in cell.get("outputs", []):
+                if "text/markdown" in output.get("data", {}):
+                    output.data["text/markdown"] = loosened(output.data["text/markdown"], staged, labels)
+        nbformat.write(notebook, page)
+
+
+def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
+    """One source folder with all that Sphinx reads; it must not lie under a folder named ``_build``.
+
+    Args:
+        notebooks: executed ones, in the book's order.
+        staged: the folder to make.
+        intro: the first page, with a place for the glance; "" for ``intro.md``.
+        sites: the page that lists other data and reruns; "" for none, as in a rerun.
+    """
+    shutil.copytree(BOOK, staged, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.py", "paper", "results"))
+    shown = [path for path in notebooks if not left_out(path)]
+    for path in shown:
         shutil.copy(path, staged)
-    intro = (staged / "intro.md").read_text(encoding="utf-8")
-    shown = "\n\n".join(part for path in notebooks if (part := glance(path, staged)))
-    (staged / "intro.md").write_text(intro.replace("{{ glance }}", shown), encoding="utf-8")
+    text = intro or (staged / "intro.md").read_text(encoding="utf-8")
+    glances = "\n\n".join(part for path in shown if (part := glance(path, staged)))
+    (staged / "intro.md").write_text(text.replace("{{ glance }}", glances), encoding="utf-8")
     (staged / "status.md").write_text(status(notebooks), encoding="utf-8")
+    if sites:
+        (staged / "sites.md").write_text(sites, encoding="utf-8")
+    toc = yaml.safe_load((staged / "_toc.yml").read_text(encoding="utf-8"))
+    rerun_has = {path.stem for path in shown} | {"notation", "status", "references"}
+    toc["chapters"] = [
+        chapter
+        for chapter in toc["chapters"]
+        if list(staged.glob(f"{chapter['file']}.*")) and (sites or chapter["file"] in rerun_has)
+    ]
+    for page in staged.glob("*.md"):
+        if page.stem not in {"intro", *(chapter["file"] for chapter in toc["chapters"])}:
+            page.unlink()
+    (staged / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    loosen(staged)
 
 
 def render(staged: Path, html: Path) -> str:
@@ -95,26 +176,105 @@ def swap(new: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--runs", type=Path, required=True, help="folder of executed notebooks")
-    arguments.add_argument("--out", type=Path, required=True, help="where the site goes")
-    arguments.add_argument("--key", required=True, help="what the site was built from, noted inside it")
-    options = arguments.parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=options.out.parent) as beside:
+def digest(folder: Path) -> str:
+    """One checksum over all files of a folder."""
+    sha = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            sha.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()[:24]
+
+
+def site(rendered: Path, notebooks: list[Path], intro: str = "", sites: str = "") -> tuple[Path, str]:
+    """One rendered site, from the folder of those that were rendered before if nothing in it has changed.
+
+    Returns:
+        Its folder, and Sphinx's warnings and errors; empty if there were none.
+    """
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=rendered) as beside:
         staged, html = Path(folder) / "book", Path(beside) / "html"
-        stage(options.runs, staged)
+        stage(notebooks, staged, intro, sites)
+        done = rendered / digest(staged)
+        if done.exists():
+            return done, ""
         if trouble := render(staged, html):
-            print(f"error: the book was not built, the previous one is untouched:\n{trouble.strip()}", file=sys.stderr)
-            return 1
+            return done, trouble
         shutil.rmtree(html / ".doctrees", ignore_errors=True)
-        built = html / ".built" / options.key
-        built.parent.mkdir(parents=True)
-        built.touch()
         html.chmod(0o755)
-        swap(html, options.out)
+        html.rename(done)
+    return done, ""
+
+
+def rerun_intro(notebook: Path) -> str:
+    """The first page of a rerun."""
+    run = nbformat.read(notebook, as_version=4).metadata.papermill
+    values = "\n".join(f"- `{name}={value!r}`" for name, value in run.parameters.items())
+    return f"# A rerun\n\nOne chapter of the book, run again with these parameters:\n\n{values}\n\n{{{{ glance }}}}\n"
+
+
+def build(folder: Path, keys: list[str] | None) -> int:
+    """Render the book on each data set and all reruns, and swap the whole site in; the exit status.
+
+    Args:
+        folder: the build folder, with executed notebooks under ``runs``.
+        keys: folders under ``runs``, the first one's book being the site's root; None for those of the last build.
+    """
+    out, rendered = folder / "html", folder / "sites"
+    rendered.mkdir(parents=True, exist_ok=True)
+    with alone(out, "book"):
+        last = out / ".built" / "keys.json"
+        if keys is None:
+            keys = json.loads(last.read_text()) if last.exists() else []
+        order = [entry["file"] for entry in yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))["chapters"]]
+        books = {("." if i == 0 else key.replace("/", "-")): key for i, key in enumerate(keys)} or {".": ""}
+        reruns = sorted((folder / "runs" / "reruns").glob("*/[0-9]*.ipynb"))
+        reruns = [path for path in reruns if path.stem in order]
+        parts: dict[str, Path] = {}
+        for path, key in books.items():
+            found = [n for name in order if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
+            parts[path], trouble = site(rendered, found, sites=sites_page(path, books, reruns))
+            if trouble:
+                return _failed(trouble)
+        for notebook in reruns:
+            parts[f"reruns/{notebook.parent.name}"], trouble = site(rendered, [notebook], rerun_intro(notebook))
+            if trouble:
+                return _failed(trouble)
+        with tempfile.TemporaryDirectory(dir=folder) as beside:
+            new = Path(beside) / "html"
+            for path, part in parts.items():  # hard links: the fonts and scripts of each site are on disk once
+                shutil.copytree(part, new / path, copy_function=_link, dirs_exist_ok=True)
+            (new / ".built").mkdir()
+            (new / ".built" / "keys.json").write_text(json.dumps(keys))
+            (new / ".built" / mark(keys)).touch()
+            swap(new, out)
+        for old in set(rendered.iterdir()) - set(parts.values()):
+            shutil.rmtree(old)
     return 0
+
+
+def mark(keys: list[str]) -> str:
+    """The name of the empty file by which Make sees what the site was built from."""
+    return "+".join(key.replace("/", "-") for key in keys) or "reruns"
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+
+
+def _failed(trouble: str) -> int:
+    print(f"error: the book was not built, the previous one is untouched:\n{trouble.strip()}", file=sys.stderr)
+    return 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=Path, required=True, help="the build folder")
+    parser.add_argument("keys", nargs="+", help="folders under runs/, one a data set; the first is the site's root")
+    arguments = parser.parse_args()
+    return build(arguments.build, arguments.keys)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,19 @@ import ast
 import re
 import shlex
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import papermill
+from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from rapp import datasets, experiments
+from rapp import datasets, profiles
+from rapp.profiles import ParameterError
 
 
 def parse(pairs: str) -> dict[str, object]:
@@ -20,13 +26,13 @@ def parse(pairs: str) -> dict[str, object]:
     try:
         words = shlex.split(pairs)
     except ValueError as error:
-        raise experiments.ParameterError(f"PARAMS: {pairs!r}: {error}") from error
+        raise ParameterError(f"PARAMS: {pairs!r}: {error}") from error
     for pair in words:
         name, equals, text = pair.partition("=")
         if not equals or not text:
-            raise experiments.ParameterError(f"PARAMS: {pair!r} must have the form name=value")
-        if name in ("dataset", "profile"):
-            raise experiments.ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
+            raise ParameterError(f"PARAMS: {pair!r} must have the form name=value")
+        if name in ("dataset", "profile", "label"):
+            raise ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
         try:
             values[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError, TypeError):
@@ -39,20 +45,43 @@ def defaults(notebook: Path) -> dict[str, object]:
     return {name: ast.literal_eval(p["default"]) for name, p in papermill.inspect_notebook(str(notebook)).items()}
 
 
-def check(notebook: Path, parameters: dict[str, object]) -> dict[str, object]:
-    """The parameters that this notebook takes. Each must be known to some chapter, and have a value that is allowed."""
-    known: dict[str, object] = {}
-    for chapter in sorted(notebook.parent.glob("*.ipynb")):
-        known |= defaults(chapter)
+def needs_images(notebook: Path) -> bool:
+    """Whether a chapter's metadata say that it has nothing to show for a table."""
+    return nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("needs") == "images"
+
+
+def check(notebook: Path, parameters: dict[str, object]) -> tuple[dict[str, object], datasets.Dataset]:
+    """The parameters that this notebook takes, and its data.
+
+    Each parameter must be known to some chapter, and have a value that is allowed in this one.
+    """
+    known = [name for chapter in sorted(notebook.parent.glob("*.ipynb")) for name in defaults(chapter)]
     if unknown := [name for name in parameters if name not in known]:
-        raise experiments.ParameterError(f"PARAMS: {unknown[0]!r} is unknown; allowed: {', '.join(known)}")
-    experiments.check(**{**known, **parameters})  # type: ignore[arg-type]
-    return {name: value for name, value in parameters.items() if name in defaults(notebook)}
+        raise ParameterError(f"PARAMS: {unknown[0]!r} is unknown; allowed: {', '.join(dict.fromkeys(known))}")
+    mine = defaults(notebook)
+    values = {**mine, **{name: value for name, value in parameters.items() if name in mine}}
+    data = profiles.check(**values)  # type: ignore[arg-type]
+    return {name: value for name, value in parameters.items() if name in mine}, data
+
+
+@contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a file, and say so while another process has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{what}: another build is at it; waiting", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None:
     """Run beside the output, then rename. A notebook that failed is kept under another name, to be read."""
-    output.parent.mkdir(parents=True, exist_ok=True)
     beside = output.with_suffix(".running.ipynb")
     papermill.execute_notebook(
         str(notebook), str(beside), parameters, kernel_name="python3", progress_bar=False, log_output=False,
@@ -61,26 +90,39 @@ def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None
     beside.replace(output)
 
 
-def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("notebook", type=Path)
-    arguments.add_argument("output", type=Path)
-    arguments.add_argument("--dataset", required=True)
-    arguments.add_argument("--profile", required=True)
-    arguments.add_argument("--params", default="")
-    options = arguments.parse_args()
-    name = options.notebook.stem
+def leave_out(notebook: Path, output: Path, why: str) -> None:
+    """A notebook without cells that says in its metadata why."""
+    empty = nbformat.v4.new_notebook(metadata={"rapp": {"left_out": why, "title": title(notebook)}})
+    nbformat.write(empty, output)
+
+
+def title(notebook: Path) -> str:
+    """The first heading."""
+    return nbformat.read(notebook, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
+
+
+def run(notebook: Path, output: Path, parameters: dict[str, object]) -> int:
+    """Check, then execute or leave out; the exit status. What goes wrong is told in one line."""
+    name, asked = notebook.stem, time.time()
     try:
-        parameters = {"dataset": options.dataset, "profile": options.profile, **parse(options.params)}
-        parameters = check(options.notebook, parameters)
-        print(f"{name}: running on {options.dataset}, profile {options.profile}", file=sys.stderr, flush=True)
-        execute(options.notebook, options.output, parameters)
-    except (experiments.ParameterError, datasets.DataError) as error:
+        with alone(output, name):
+            if output.exists() and output.stat().st_mtime > asked:
+                print(f"{name}: the other build has made it", file=sys.stderr)
+                return 0
+            taken, data = check(notebook, parameters)
+            if data.image_shape is None and needs_images(notebook):
+                print(f"{name}: needs images, and {data.name} is a table; left out", file=sys.stderr)
+                leave_out(notebook, output, f"needs images, and {data.name} is a table")
+                return 0
+            settings = ", ".join(f"{key} {value}" for key, value in taken.items() if value is not None)
+            print(f"{name}: running ({settings})", file=sys.stderr, flush=True)
+            execute(notebook, output, taken)
+    except (ParameterError, datasets.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except PapermillExecutionError as error:
-        failed = options.output.with_suffix(".failed.ipynb")
-        options.output.with_suffix(".running.ipynb").replace(failed)
+        failed = output.with_suffix(".failed.ipynb")
+        output.with_suffix(".running.ipynb").replace(failed)
         reason = re.sub(r"\s+", " ", f"{error.ename}: {error.evalue}")
         print(f"error: {name} failed in cell {error.exec_count}: {reason} (all of it: {failed})", file=sys.stderr)
         return 1
@@ -88,6 +130,34 @@ def main() -> int:
         print(f"error: {name}: the kernel died, perhaps for lack of memory ({error})", file=sys.stderr)
         return 1
     return 0
+
+
+def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """What a chapter is run with."""
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--label", default="", help="the label column of a table")
+    parser.add_argument("--profile", required=True)
+    parser.add_argument("--params", default="", help='"name=value name=value"')
+    return parser
+
+
+def parameters_of(arguments: argparse.Namespace) -> dict[str, object]:
+    """``options`` as a notebook's parameters."""
+    label = {"label": arguments.label} if arguments.label else {}
+    return {"dataset": arguments.dataset, **label, "profile": arguments.profile, **parse(arguments.params)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("output", type=Path)
+    arguments = options(parser).parse_args()
+    try:
+        parameters = parameters_of(arguments)
+    except ParameterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return run(arguments.notebook, arguments.output, parameters)
 
 
 if __name__ == "__main__":

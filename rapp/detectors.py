@@ -77,18 +77,18 @@ class RaPP(OutlierMixin, BaseEstimator):
             ValueError: a parameter or rows that cannot be used.
             FloatingPointError: training diverged; scale the features or lower ``lr``.
         """
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        x: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown; allowed: {', '.join(METHODS)}")
-        width = bottleneck(X) if self.bottleneck is None else self.bottleneck
-        if not 1 <= width <= X.shape[1]:
-            raise ValueError(f"bottleneck={width} must lie between 1 and the number of features, {X.shape[1]}")
+        width = bottleneck(x) if self.bottleneck is None else self.bottleneck
+        if not 1 <= width <= x.shape[1]:
+            raise ValueError(f"bottleneck={width} must lie between 1 and the number of features, {x.shape[1]}")
         settings = Settings(
             self.model, self.n_layers, width, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr, device="cpu"
         )
         random = check_random_state(self.random_state)
-        rows = torch.from_numpy(X[random.permutation(len(X))])
-        held_out = len(X) // 5
+        rows = torch.from_numpy(x[random.permutation(len(x))])
+        held_out = len(x) // 5
         val, fitted = (rows[:held_out], rows[held_out:]) if held_out else (rows, rows)
         trained = train(fitted.float(), val.float(), settings, random.randint(2**31 - 1), progress=False)
         self.model_ = trained.model.double()

@@ -139,7 +139,7 @@ def run_trials(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
         rows = cell.split(data)
         jobs.append(_Job(cell, rows, features(data, rows)))
     _train_missing([job for job in jobs if not job.is_trained()])
-    return [_trial(data, job) for job in jobs]
+    return [scored(data, job.cell, _train([job], progress=True)[0]) for job in jobs]
 
 
 def run_trial(data: Dataset, cell: Cell) -> Trial:
@@ -173,9 +173,10 @@ def _train_missing(jobs: Sequence[_Job]) -> None:
         say(f"{done} of {len(jobs)} models trained")
 
 
-def _trial(data: Dataset, job: _Job) -> Trial:
-    trained = _train([job], progress=True)[0]
-    trial = Trial(data, job.cell, job.split, job.features, trained, Whitening())
+def scored(data: Dataset, cell: Cell, trained: Trained) -> Trial:
+    """The trial of a model that is already trained: fit the pathway on the training rows, score the test rows."""
+    rows = cell.split(data)
+    trial = Trial(data, cell, rows, features(data, rows), trained, Whitening())
     with pinned(SCORING_THREADS):
         trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
     trial.scores = trial.scores_of("test")
@@ -189,17 +190,21 @@ def rows_of(trials: Iterable[Trial]) -> pd.DataFrame:
 
 @pinned(SCORING_THREADS)
 def layer_aurocs(trial: Trial) -> pd.DataFrame:
-    """AUROC of SAP and NAP from each layer alone and from layers 1 up to it: score, layers, layer, auroc, seed."""
+    """AUROC of SAP and NAP from each layer alone and from the pathway's layers up to it.
+
+    Returns:
+        score, layers ("alone" or "up to"), layer, auroc, seed.
+    """
     n_layers = trial.cell.settings.n_layers
-    every = range(n_layers + 1)
+    every, start = range(n_layers + 1), trial.pathway().layers[0]
     d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
     sizes = [h.shape[1] for h in encode(trial.trained.model.encoder, trial.x("test")[:2])[0]]
     ends = np.cumsum([0, *sizes])
     rows = []
     for layer in every:
-        for which, first in (("alone", layer), ("up to", 1)):
+        for which, first in (("alone", layer), ("up to", start)):
             columns = slice(ends[first], ends[layer + 1])
-            if columns.start == columns.stop:  # layers 1 up to 0: none
+            if columns.start == columns.stop:  # the input up to itself, where it is left out
                 continue
             d = d_test[:, columns]
             scores = {"sap": sap(d), "nap": nap(d, Whitening().fit(d_train[:, columns].split(4096)))}

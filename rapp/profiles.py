@@ -63,7 +63,7 @@ def bottleneck(x: np.ndarray) -> int:
 
 
 def check(
-    dataset: str,
+    dataset: str = "mnist-5k",
     profile: str = "quick",
     target: object = None,
     seeds: int = 1,
@@ -72,9 +72,12 @@ def check(
     label: str | None = None,
     other: str | None = None,
     contamination: float = 0.0,
+    images: bool = False,
     **changes: Any,
 ) -> Dataset:
     """Everything that a notebook's parameters can get wrong, before anything is trained.
+
+    Args: those of the notebooks; ``images`` says that nothing but images will do.
 
     Returns:
         The data set, for it had to be loaded.
@@ -83,6 +86,8 @@ def check(
         ParameterError, datasets.DataError: one line that names the value and what is allowed.
     """
     data = datasets.load(dataset, label)
+    if images and data.image_shape is None:
+        raise ParameterError(f"{data.name} is a table, and this chapter needs images")
     novel = data.target(target)
     other_classes(data, novel, others)
     settings = settings_for(profile, data, **changes)
@@ -95,7 +100,7 @@ def check(
         split(data.y, novel, setting, contamination=contamination)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"{data.name}: {error}") from error
-    if other is not None:
+    if other is not None and data.image_shape is not None:
         datasets.beside(data, other)
     return data
 

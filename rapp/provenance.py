@@ -8,7 +8,7 @@ import torch
 from joblib import cpu_count
 
 from rapp import store
-from rapp.datasets import CHECKSUMS
+from rapp.datasets import CHECKSUMS, Dataset
 from rapp.experiments import STACK, TEST_SAMPLES, Trial
 from rapp.replicas import stack_is_faster
 from rapp.settings import Settings
@@ -27,9 +27,7 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
     stacked = stack_is_faster(data.x.shape[1], torch.device(trials[0].trained.device))
     trained = {id(trial.trained): trial.trained.seconds for trial in trials}
     about = {
-        "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
-        "SHA-256 of the data": (CHECKSUMS.get(data.name) or store.sha256(data.x, data.y.astype("S")))[:16] + "…",
-        **({"left out of the table": "; ".join(data.notes)} if data.notes else {}),
+        **about_data(data),
         "setting": f"{cells[0].setting}, target class {data.class_name(cells[0].target)}",
         "profile": profile,
         "models": f"{', '.join(model.upper() for model in by_model)}; {len(trials)} trained",
@@ -37,11 +35,36 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
         **{name: f"{value}{differs.get(name, '')}" for name, value in settings.items()},
         **({"replicas": f"up to {STACK} models of equal settings train as one stack"} if stacked else {}),
         "samples to score": f"{TEST_SAMPLES} (VAE)",
-        "device": f"{trials[0].trained.device}, {platform.machine()}, {cpu_count()} cores",
+        "device": f"{trials[0].trained.device}, {_machine()}",
         "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
     return pd.DataFrame({"what": about.keys(), "value": about.values()})
+
+
+def made_without_networks(data: Dataset, seconds: float, **settings: object) -> pd.DataFrame:
+    """``made_with`` for a page that trains no network."""
+    about = {
+        **about_data(data),
+        **settings,
+        "device": _machine(),
+        "seconds": f"{seconds:.0f}",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+    }
+    return pd.DataFrame({"what": about.keys(), "value": map(str, about.values())})
+
+
+def about_data(data: Dataset) -> dict[str, str]:
+    """Name, size, source and checksum of a data set, and what was left out of a table."""
+    about = {
+        "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
+        "SHA-256 of the data": (CHECKSUMS.get(data.name) or store.sha256(data.x, data.y.astype("S")))[:16] + "…",
+    }
+    return about | ({"left out of the table": "; ".join(data.notes)} if data.notes else {})
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {cpu_count()} cores"
 
 
 def versions() -> dict[str, str]:

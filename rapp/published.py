@@ -1,5 +1,6 @@
-"""Numbers that others published, retyped from the sources named in each file (book/paper/)."""
+"""Numbers to stand beside ours: published ones, retyped (book/paper/), and our own earlier runs (book/results/)."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -7,41 +8,78 @@ import pandas as pd
 from rapp import evaluation
 from rapp.datasets import DataError
 
-FOLDER = Path(__file__).parents[1] / "book" / "paper"
+BOOK = Path(__file__).parents[1] / "book"
+NAMES = {"mnist": "MNIST", "mnist-5k": "MNIST", "fashion-mnist": "F-MNIST"}  # ours → the paper's
+COLUMNS = ["source", "model", "score", "auroc"]
 
 
-def per_digit(dataset: str, model: str = "vae") -> pd.DataFrame:
-    """The authors' AUROCs on MNIST with each digit as the novel one, read off their charts (± 0.01).
-
-    Returns:
-        source, model, score, target, auroc; without rows if ``dataset`` does not hold MNIST's digits.
-    """
-    path = FOLDER / "mnist_per_digit.csv"
+def _read(name: str) -> pd.DataFrame:
+    path = BOOK / "paper" / name
     if not path.exists():
         raise DataError(f"{path} is missing: rapp must be installed from its checkout (pip install --editable .)")
-    rows = pd.read_csv(path, dtype={"target": str})
-    return rows[(rows["model"] == model) & (dataset in ("mnist", "mnist-5k"))]
+    return pd.read_csv(path, dtype={"target": str})
 
 
-def beside(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Our mean ± std over seeds next to the published value, and the difference.
+def per_class(dataset: str, target: str | None = None) -> pd.DataFrame:
+    """The authors' AUROCs of a VAE on MNIST with each digit as the novel one, read off a chart in their post (± 0.01).
+
+    Returns:
+        source, model, score, target, auroc; of one target or of all; no rows if ``dataset`` has not MNIST's digits.
+    """
+    rows = _read("mnist_per_digit.csv")
+    rows = rows[rows["source"].str.contains("bars") & (NAMES.get(dataset) == "MNIST")]
+    return rows[rows["target"] == target if target else slice(None)].assign(source="authors' post")
+
+
+def means(dataset: str, setting: str = "multimodal") -> pd.DataFrame:
+    """Means over all classes: the paper's Table 2, and the known re-implementation's (one run a class, 200 epochs).
+
+    Returns:
+        source, model, score, auroc; without rows for a data set that neither has.
+    """
+    files = {"paper": "table2.csv", "re-implementation": "reimplementation.csv"}
+    rows = pd.concat([_read(file).assign(source=source) for source, file in files.items()])
+    return rows[(rows["dataset"] == NAMES.get(dataset)) & (rows["setting"] == setting)][COLUMNS]
+
+
+def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
+    """Rows of our own earlier run of ``book/results.py``, and where they come from, in words; none: an empty frame, "".
+
+    Returns:
+        As ``experiments.rows_of``.
+    """
+    path = BOOK / "results" / f"{dataset}-{profile}.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=["target", *COLUMNS[1:]]), ""
+    about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    words = ", ".join(f"{name} {value}" for name, value in about.items())
+    return pd.read_csv(path, dtype={"target": str}), words
+
+
+def beside(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> pd.DataFrame:
+    """Our mean ± std next to each published value with the difference, ours − theirs.
 
     Args:
-        ours: model, score, auroc (a row per seed).
-        published: model, score, auroc.
+        ours: model, score, auroc (a row per seed, or per whatever ``unit`` says).
+        published: source, model, score, auroc.
+        unit: what the mean is taken over.
     """
-    table = evaluation.mean_std(ours, ["model", "score"]).merge(
-        published[["model", "score", "auroc"]], how="left", on=["model", "score"]
-    )
+    table = evaluation.mean_std(ours, ["model", "score"])
     spread = table["std"].map(lambda std: "" if pd.isna(std) else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{std:.3f}")
-    gap = table["mean"] - table["auroc"]
-    return pd.DataFrame(
+    shown = pd.DataFrame(
         {
             "model": table["model"].str.upper(),
             "score": table["score"].map({"recon": "recon", "sap": "SAP", "nap": "NAP"}),
             "ours": table["mean"].map("{:.3f}".format) + spread,
-            "seeds": table["seeds"],
-            "published": table["auroc"].map("{:.3f}".format).where(table["auroc"].notna(), "–"),
-            "difference": gap.map("{:+.3f}".format).where(gap.notna(), "–"),
+            unit: table["seeds"],
         }
     )
+    for source in published["source"].unique():
+        theirs = published[published["source"] == source]
+        value = table.merge(theirs, how="left", on=["model", "score"])["auroc"]
+        gap = table["mean"] - value
+        shown[source] = value.map("{:.3f}".format).where(value.notna(), "–")
+        shown["difference"] = gap.map("{:+.3f}".format).where(gap.notna(), "–")
+        if len(published["source"].unique()) > 1:
+            shown = shown.rename(columns={"difference": f"ours − {source}"})
+    return shown

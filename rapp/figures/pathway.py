@@ -9,19 +9,24 @@ from matplotlib.patches import Ellipse, FancyBboxPatch
 from rapp.figures import style
 
 
-def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int], n_layers: int) -> Figure:
+def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int] | None, n_layers: int) -> Figure:
     """The projection pathway of one sample: x through the encoder, x̂ back through the same encoder.
 
     Args:
         x, x_hat: (n_features,) input and reconstruction.
-        image_shape: (height, width).
+        image_shape: (height, width); None draws the features of a table's row as a column of cells.
         n_layers: ℓ.
     """
     figure, ax = style.subplots(figsize=(6.8, 3.7))
+    low, high = (0, 1) if image_shape else (min(x.min(), x_hat.min()), max(x.max(), x_hat.max()))
+    left, right = (0, 1.2) if image_shape else (0.45, 0.75)
     ax.set(xlim=(-0.2, 8.6), ylim=(-0.3, 4.3))
     ax.axis("off")
     for y, image, label in ((3.2, x, "$x$"), (0.8, x_hat, r"$\hat x = f(g(x))$")):
-        ax.imshow(image.reshape(image_shape), cmap="gray", vmin=0, vmax=1, extent=(0, 1.2, y - 0.6, y + 0.6), zorder=2)
+        place = (left, right, y - 0.6, y + 0.6)
+        ax.imshow(
+            image.reshape(image_shape or (-1, 1)), "gray", vmin=low, vmax=high, extent=place, zorder=2, aspect="auto"
+        )
         ax.text(0.6, y + 0.68, label, ha="center", va="bottom", fontsize=13)
     places = [(2.4, 1.3, "1"), (4.2, 1.0, "2"), (6.9, 0.6, str(n_layers))]
     for (left, height, i), before in zip(places, [1.2, 2.75, 4.55], strict=True):
@@ -82,7 +87,7 @@ def layer_contributions(rows: pd.DataFrame, n_layers: int) -> Figure:
         n_layers: ℓ.
     """
     figure, axes = style.subplots(1, 2, figsize=(6.8, 3.4), sharey=True)
-    titles = {"alone": "from layer i alone", "up to": "from layers 1 … i"}
+    titles = {"alone": "from layer i alone", "up to": "from all layers up to i"}
     for ax, (which, title) in zip(axes, titles.items(), strict=True):
         for name, marker in (("sap", "o"), ("nap", "s")):
             part = rows[(rows["score"] == name) & (rows["layers"] == which)]
@@ -115,28 +120,4 @@ def assumptions(inversion: dict[str, list[float]], hidden: dict[str, list[float]
     for ax in axes:
         ax.set_ylim(bottom=0)
     axes[0].legend(frameon=False)
-    return figure
-
-
-def score_by_score(rows: pd.DataFrame) -> Figure:
-    """AUROC of recon, SAP and NAP for each model: a bar for the mean, a point for each seed.
-
-    Args:
-        rows: model, score, auroc.
-    """
-    models, scores = list(dict.fromkeys(rows["model"])), list(style.SCORE_COLOURS)
-    figure, ax = style.subplots(figsize=(6.4, 3.6))
-    for i, score in enumerate(scores):
-        part = rows[rows["score"] == score]
-        places = part["model"].map(models.index) + 0.26 * (i - 1)
-        means = part.groupby("model")["auroc"].mean()
-        at = [models.index(model) + 0.26 * (i - 1) for model in means.index]
-        ax.bar(at, means, 0.24, color=style.SCORE_COLOURS[score], label=style.SCORE_NAMES[score])
-        for place, mean in zip(at, means, strict=True):
-            ax.text(place, 0.02, f"{mean:.2f}", ha="center", fontsize=12, color="white", weight="bold")
-        ax.scatter(places, part["auroc"], color="black", s=14, zorder=3)
-    style.coin(ax)
-    ax.set_xticks(range(len(models)), [style.MODEL_NAMES[model] for model in models])
-    ax.set(ylabel="AUROC", ylim=(0, 1))
-    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
     return figure

@@ -11,7 +11,7 @@ _COLOURS = sns.color_palette("colorblind")
 NORMAL, NOVEL = _COLOURS[0], _COLOURS[1]
 SCORE_COLOURS = {"recon": _COLOURS[7], "sap": _COLOURS[2], "nap": _COLOURS[4]}
 SCORE_NAMES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP"}
-MODEL_NAMES = {"ae": "AE", "vae": "VAE"}
+MODEL_NAMES = {"ae": "AE", "vae": "VAE", "aae": "AAE"}
 
 
 def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:

@@ -1,0 +1,61 @@
+"""Run one chapter with other parameters and add it to the site, beside the book and beside earlier reruns."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import build
+import execute
+import nbformat
+
+from rapp.profiles import ParameterError
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def chapter(name: str) -> Path:
+    """The notebook that ``02`` or ``02_when_reconstruction_fails`` names."""
+    chapters = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    found = [path for path in chapters if name and path.stem in (name, f"{name}{path.stem[len(name) :]}")]
+    if len(found) != 1:
+        raise ParameterError(f"NOTEBOOK={name!r} names no chapter; allowed: {', '.join(p.stem[:2] for p in chapters)}")
+    return found[0]
+
+
+def folder_name(notebook: Path, parameters: dict[str, object]) -> str:
+    """A path that carries a rerun's parameters: ``02-fashion-mnist-quick-target-8-epochs-30``."""
+    shown = [notebook.stem[:2]]
+    for name, value in parameters.items():
+        text = Path(str(value)).name if name == "dataset" else str(value)
+        shown.append(text if name in ("dataset", "profile") else f"{name}-{text}")
+    return re.sub(r"[^\w.-]+", "_", "-".join(shown))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--notebook", required=True)
+    parser.add_argument("--build", type=Path, required=True, help="the build folder")
+    arguments = execute.options(parser).parse_args()
+    try:
+        notebook = chapter(arguments.notebook)
+        parameters = execute.parameters_of(arguments)
+    except ParameterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    name = folder_name(notebook, parameters)
+    output = arguments.build / "runs" / "reruns" / name / notebook.name
+    if status := execute.run(notebook, output, parameters):
+        return status
+    if why := nbformat.read(output, as_version=4).metadata.get("rapp", {}).get("left_out"):
+        output.unlink()
+        print(f"error: {notebook.stem} {why}", file=sys.stderr)
+        return 2
+    status = build.build(arguments.build, None)
+    if not status:
+        print(f"The rerun: {arguments.build / 'html' / 'reruns' / name / notebook.stem}.html")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

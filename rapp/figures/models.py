@@ -1,0 +1,60 @@
+"""Figures of chapters 03 and 04: scores by model and by class."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rapp.figures import style
+
+
+def by_model(rows: pd.DataFrame) -> Figure:
+    """AUROC of recon, SAP and NAP for each model: a bar for the mean, a point for each seed.
+
+    Args:
+        rows: model, score, auroc.
+    """
+    models, scores = list(dict.fromkeys(rows["model"])), list(style.SCORE_COLOURS)
+    figure, ax = style.subplots(figsize=(6.4, 3.6))
+    for i, score in enumerate(scores):
+        part = rows[rows["score"] == score]
+        places = part["model"].map(models.index) + 0.26 * (i - 1)
+        means = part.groupby("model")["auroc"].mean()
+        at = [models.index(model) + 0.26 * (i - 1) for model in means.index]
+        ax.bar(at, means, 0.24, color=style.SCORE_COLOURS[score], label=style.SCORE_NAMES[score])
+        for place, mean in zip(at, means, strict=True):
+            ax.text(place, 0.02, f"{mean:.2f}", ha="center", fontsize=12, color="white", weight="bold")
+        ax.scatter(places, part["auroc"], color="black", s=14, zorder=3)
+    style.coin(ax)
+    ax.set_xticks(range(len(models)), [style.MODEL_NAMES[model] for model in models])
+    ax.set(ylabel="AUROC", ylim=(0, 1))
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
+    return figure
+
+
+def by_class(rows: pd.DataFrame, names: dict[str, str]) -> Figure:
+    """AUROC of each score with each class as the novel one, a panel per model; means over seeds.
+
+    Args:
+        rows: model, score, target, auroc, committed (bool: drawn open).
+        names: class → name on the axis.
+    """
+    models = [model for model in style.MODEL_NAMES if model in set(rows["model"])]
+    figure, axes = style.subplots(len(models), 1, figsize=(6.8, 1.9 * len(models) + 0.6), sharex=True, squeeze=False)
+    order = list(names)
+    for ax, model in zip(axes[:, 0], models, strict=True):
+        for i, (score, marker) in enumerate(zip(style.SCORE_COLOURS, "Dos", strict=True)):
+            part = rows[(rows["model"] == model) & (rows["score"] == score)]
+            means = part.groupby(["target", "committed"])["auroc"].mean().reset_index()
+            for earlier, group in means.groupby("committed"):
+                colour = style.SCORE_COLOURS[score]
+                at = group["target"].map(order.index) + 0.18 * (i - 1)
+                face = "white" if earlier else colour
+                label = "" if earlier else style.SCORE_NAMES[score]
+                ax.scatter(at, group["auroc"], marker=marker, s=42, facecolors=face, edgecolors=colour, label=label)
+        style.coin(ax)
+        ax.set(ylabel="AUROC", ylim=(0, 1.03), title=style.MODEL_NAMES[model])
+        ax.grid(axis="y", alpha=0.3)
+    last = axes[-1, 0]
+    last.set_xticks(range(len(order)), list(names.values()), rotation=0 if max(map(len, names.values())) < 3 else 35)
+    last.set(xlabel="novel class", xlim=(-0.6, len(order) - 0.4))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
+    return figure
