@@ -20,8 +20,9 @@ $(error DATASET="$(DATASET)" and PROFILE="$(PROFILE)" must be one word each; sev
 endif
 quoted = '$(subst ','\'',$(1))'
 cksum  = $(shell printf '%s' $(call quoted,$(1)) | cksum | cut -d' ' -f1)
-# The path of an executed notebook carries all that it was run with, so Make itself knows what is stale.
+# A name with a dot is the path of a table. The path of an executed notebook carries all that it was run with, so Make itself knows what is stale.
 name_of  = $(if $(findstring .,$(1)),$(firstword $(subst ., ,$(notdir $(1))))-$(call cksum,$(1) $(LABEL)),$(1))
+label_of = $(if $(findstring .,$(1)),--label $(call quoted,$(LABEL)))
 key_of   = $(call name_of,$(1))/$(PROFILE)$(if $(PARAMS),-$(call cksum,$(PARAMS)))
 KEYS     := $(foreach dataset,$(DATASETS),$(call key_of,$(dataset)))
 HTML     := $(BUILD)/html
@@ -31,7 +32,7 @@ NOTEBOOKS := $(notdir $(wildcard notebooks/*.ipynb))
 CHAPTERS := $(foreach key,$(KEYS),$(NOTEBOOKS:%=$(BUILD)/runs/$(key)/%))
 MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/paper/* book/results/*)
 PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*')
-SETTINGS  = --label $(call quoted,$(LABEL)) --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
+SETTINGS  = --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
 
 .PHONY: help book rerun serve test bench lint format clean
 .DELETE_ON_ERROR:
@@ -58,14 +59,15 @@ $(BUILT): $(CHAPTERS) $(PAGES)
 # One data set's chapters. 02, 03 and 04 share trained models, so they do not run side by side.
 define chapters
 $(BUILD)/runs/$(2)/%.ipynb: notebooks/%.ipynb $(MODULE) book/execute.py $(wildcard $(1)) | $(READY)
-	@$(PY) book/execute.py $$< $$@ --dataset $(call quoted,$(1)) $$(SETTINGS)
+	@$(PY) book/execute.py $$< $$@ --dataset $(call quoted,$(1)) $(call label_of,$(1)) $$(SETTINGS)
 $(BUILD)/runs/$(2)/03_rapp.ipynb: | $(BUILD)/runs/$(2)/02_when_reconstruction_fails.ipynb
 $(BUILD)/runs/$(2)/04_base_models.ipynb: | $(BUILD)/runs/$(2)/03_rapp.ipynb
 endef
 $(foreach dataset,$(DATASETS),$(eval $(call chapters,$(dataset),$(call key_of,$(dataset)))))
 
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
-	@$(PY) book/rerun.py --build $(BUILD) --notebook $(call quoted,$(NOTEBOOK)) --dataset $(call quoted,$(DATASET)) $(SETTINGS)
+	@$(PY) book/rerun.py --build $(BUILD) --notebook $(call quoted,$(NOTEBOOK)) --dataset $(call quoted,$(DATASET)) \
+	  $(call label_of,$(DATASET)) $(SETTINGS)
 
 serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
 	$(PY) -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)

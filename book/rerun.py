@@ -40,6 +40,9 @@ def main() -> int:
     try:
         notebook = chapter(arguments.notebook)
         parameters = execute.parameters_of(arguments)
+        mine = execute.defaults(notebook)
+        if foreign := [name for name in execute.parse(arguments.params) if name not in mine]:
+            raise ParameterError(f"PARAMS: chapter {notebook.stem[:2]} has no {foreign[0]!r}; it has {', '.join(mine)}")
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

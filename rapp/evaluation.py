@@ -55,6 +55,12 @@ def mean_std(rows: pd.DataFrame, by: Sequence[str], value: str = "auroc") -> pd.
     return grouped.agg(mean="mean", std="std", seeds="count").reset_index()
 
 
+def in_words(values: ArrayLike) -> str:
+    """Mean ± sample standard deviation of a few values as Markdown; the mean alone of a single one."""
+    values = np.asarray(values, dtype=np.float64)
+    return f"**{values.mean():.3f}**" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
+
+
 def bootstrap_interval(
     is_novel: ArrayLike,
     scores: ArrayLike,

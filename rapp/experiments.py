@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,13 @@ from rapp.training import Run, Trained, cache_files, model_key, say, train_stack
 SCORING_THREADS = 2  # pinned as in training; what is left of a core more or less is in the seventh digit
 TEST_SAMPLES = 10  # stochastic reconstructions that the VAE averages to score (authors' code)
 STACK = 8  # replicas in one stack at most: a fixed number, so that no rounding depends on the number of cores
+
+
+class Detector(Protocol):
+    """What every rival of ``rapp.baselines`` can do."""
+
+    def fit(self, x: np.ndarray) -> "Detector": ...
+    def score(self, x: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,31 @@ def scored(data: Dataset, cell: Cell, trained: Trained) -> Trial:
         trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
     trial.scores = trial.scores_of("test")
     return trial
+
+
+def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
+    """``run_trials`` without the cache, one model after the other or as a stack: to see what that changes."""
+    trials = [(cell, cell.split(data)) for cell in cells]
+    jobs = [_Job(cell, rows, features(data, rows)) for cell, rows in trials]
+    groups = [jobs] if stack else [[job] for job in jobs]
+    trained = [
+        model
+        for group in groups
+        for model in train_stack([job.inputs() for job in group], group[0].cell.settings, progress=False)
+    ]
+    return [scored(data, cell, model) for cell, model in zip(cells, trained, strict=True)]
+
+
+def detector_aurocs(
+    detector: Detector, data: Dataset, target: str, setting: str, seeds: int, contamination: float = 0.0
+) -> np.ndarray:
+    """AUROC of any detector with ``fit(x)`` and ``score(x)``, higher = more novel, (seeds,): one split each."""
+    results = []
+    for seed in range(seeds):
+        rows = split(data.y, target, setting, seed, contamination=contamination)
+        x = features(data, rows)
+        results.append(evaluation.auroc(rows.is_novel, detector.fit(x[rows.train]).score(x[rows.test])))
+    return np.array(results)
 
 
 def rows_of(trials: Iterable[Trial]) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
 
 
 def beside(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> pd.DataFrame:
-    """Our mean ± std next to each published value with the difference, ours − theirs.
+    """Our mean ± std next to each published value with the difference, ours − theirs, in brackets.
 
     Args:
         ours: model, score, auroc (a row per seed, or per whatever ``unit`` says).
@@ -78,8 +78,6 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> 
         theirs = published[published["source"] == source]
         value = table.merge(theirs, how="left", on=["model", "score"])["auroc"]
         gap = table["mean"] - value
-        shown[source] = value.map("{:.3f}".format).where(value.notna(), "–")
-        shown["difference"] = gap.map("{:+.3f}".format).where(gap.notna(), "–")
-        if len(published["source"].unique()) > 1:
-            shown = shown.rename(columns={"difference": f"ours − {source}"})
+        text = value.map("{:.3f}".format) + gap.map(" ({:+.3f})".format)
+        shown[f"{source} (difference)"] = text.where(value.notna(), "–")
     return shown

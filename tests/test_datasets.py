@@ -85,3 +85,46 @@ def test_names():
 def test_classes_go_by_label_and_by_name(blobs):
     assert blobs.target("two") == "2"
     assert blobs.class_name("2") == "two"
+
+
+def test_digits_are_small_and_checked(monkeypatch):
+    data = load("digits")
+    assert (data.x.shape, data.image_shape, data.x.max()) == ((1797, 64), (8, 8), 1)
+    monkeypatch.setitem(datasets.CHECKSUMS, "digits", "0" * 64)
+    with pytest.raises(DataError, match="digits: the data's SHA-256 is e67156d1e844…"):
+        load("digits")
+
+
+def test_kmnist_is_loaded_as_torchvision_gives_it(tmp_path, monkeypatch):
+    """The mirror has no kmnist: a stand-in shows that names, shapes and merging are right."""
+    import torch
+    import torchvision
+
+    class Few(torchvision.datasets.KMNIST):
+        def __init__(self, root, train=True, download=False):
+            n = 30 if train else 10
+            self.data, self.targets = torch.full((n, 28, 28), 51, dtype=torch.uint8), torch.arange(n) % 10
+
+    monkeypatch.setattr(torchvision.datasets, "KMNIST", Few)
+    (tmp_path / "data" / "kmnist").mkdir(parents=True)
+    monkeypatch.setenv("RAPP_CACHE", str(tmp_path))
+    data = load("kmnist")
+    assert data.x.shape == (40, 784)
+    assert data.x[0, 0] == pytest.approx(0.2)
+    assert data.target("tsu") == "3"
+
+
+def test_two_data_sets_beside_each_other(blobs):
+    both = datasets.beside(blobs, "photos")
+    assert both.classes == ("blobs", "photos")
+    assert both.y.tolist().count("blobs") == len(blobs)
+    assert (both.x.min() >= 0, both.x[len(blobs) :].max() <= 1) == (both.x.min() >= 0, True)
+    with pytest.raises(DataError, match="'photos' fits any images"):
+        datasets.beside(blobs, "mnist-5k")
+
+
+def test_the_default_target(blobs):
+    assert blobs.target() == "1"
+    assert blobs.target("two") == "2"
+    table = datasets.Dataset("t", blobs.x[:300], blobs.y[:300], blobs.classes[:2], None, "", "", "", ("0", "1"))
+    assert table.target() == "1"

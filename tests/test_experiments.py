@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rapp import datasets, experiments, published, replicas
-from rapp.experiments import Cell, layer_aurocs, rows_of, run_trial, run_trials
+from rapp.baselines.classical import PCAReconstruction
+from rapp.experiments import Cell, layer_aurocs, rows_of, run_trial, run_trials, trained_afresh
 from rapp.profiles import settings_for
 from rapp.settings import Settings
 
@@ -94,15 +95,49 @@ def test_layer_aurocs_agree_with_the_whole_pathway(blobs):
 
 
 def test_published_values_stand_beside_ours_with_the_difference(blobs):
-    theirs = published.per_digit("mnist").query("target == '1' and source.str.contains('bars')")
-    assert published.per_digit("fashion-mnist").empty
+    theirs = published.per_class("mnist", "1")
+    assert published.per_class("fashion-mnist").empty
     ours = rows_of(run_trial(blobs, Cell(TINY_VAE, "1", seed)) for seed in (0, 1))
     table = published.beside(ours, theirs).set_index("score")
     mean = ours[ours["score"] == "nap"]["auroc"].mean()
-    assert table.loc["NAP", "published"] == "0.905"
-    assert table.loc["NAP", "difference"] == f"{mean - 0.905:+.3f}"
-    assert table.loc["SAP", "difference"] == "–"
+    assert table.loc["NAP", "authors' post (difference)"] == f"0.905 ({mean - 0.905:+.3f})"
+    assert table.loc["SAP", "authors' post (difference)"] == "–"
     assert table.loc["NAP", "seeds"] == 2
+
+
+def test_published_means_come_from_two_sources():
+    means = published.means("mnist-5k")
+    assert means["source"].unique().tolist() == ["paper", "re-implementation"]
+    assert len(means) == 18
+    vae = means[(means["model"] == "vae") & (means["score"] == "nap")]
+    assert vae["auroc"].tolist() == [0.965, 0.873]
+    assert len(published.means("fashion-mnist", "unimodal")) == 9
+    assert published.means("digits").empty
+
+
+def test_committed_rows_say_where_they_come_from(blobs, tmp_path, monkeypatch):
+    assert published.committed("blobs", "quick")[0].empty
+    rows = rows_of([run_trial(blobs, Cell(TINY, "1"))])
+    (tmp_path / "results").mkdir()
+    rows.to_csv(tmp_path / "results" / "blobs-quick.csv", index=False)
+    (tmp_path / "results" / "blobs-quick.json").write_text('{"of": "2026-11-22", "seeds": "0"}')
+    monkeypatch.setattr(published, "BOOK", tmp_path)
+    found, words = published.committed("blobs", "quick")
+    assert found["target"].tolist() == ["1"] * 3
+    assert words == "of 2026-11-22, seeds 0"
+
+
+def test_training_afresh_repeats_the_bits(blobs):
+    cells = [Cell(TINY_VAE, "1", seed) for seed in (0, 1)]
+    first, again = (trained_afresh(blobs, cells) for _ in range(2))
+    assert [a.aurocs() == b.aurocs() for a, b in zip(first, again, strict=True)] == [True, True]
+    assert len(trained_afresh(blobs, cells, stack=True)) == 2
+
+
+def test_any_detector_can_be_judged(blobs):
+    aurocs = experiments.detector_aurocs(PCAReconstruction(3), blobs, "1", "unimodal", 2)
+    assert aurocs.shape == (2,)
+    assert (aurocs > 0.8).all()
 
 
 def test_the_claim_on_full_mnist(full_data):

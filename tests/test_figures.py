@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rapp.figures import pathway, reconstruction
+from rapp.figures import models, pathway, reconstruction, setups
 
 RNG = np.random.default_rng(0)
 NOVEL = np.arange(60) >= 40
@@ -19,6 +19,8 @@ LAYERS = pd.DataFrame(
 )  # fmt: skip
 PER_CLASS = pd.DataFrame({"target": ["0", "1", "1"], "auroc": [0.9, 0.3, 0.4]})
 THEIRS = pd.DataFrame({"target": ["0", "1"], "auroc": [0.95, 0.45]})
+CLOUD = RNG.normal(size=(30, 2))
+GRID = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
 FIGURES = {
     "reconstructions": lambda: reconstruction.reconstructions(
         RNG.random((4, 16)), RNG.random((4, 16)), np.array([0, 0, 1, 1], bool), (4, 4), "1"
@@ -30,7 +32,13 @@ FIGURES = {
     "whitening": lambda: pathway.whitening(RNG.normal(size=(50, 2)), {"A": (1.0, 2.0), "B": (0.5, 0.1)}),
     "layers": lambda: pathway.layer_contributions(LAYERS, 2),
     "assumptions": lambda: pathway.assumptions({"normal": [0.1], "novel": [0.3]}, {"normal": [0], "novel": [1]}),
-    "scores": lambda: pathway.score_by_score(ROWS),
+    "scores": lambda: models.by_model(ROWS),
+    "classes": lambda: models.by_class(ROWS.assign(target="1", committed=[True, False, False] * 3), {"1": "1"}),
+    "pathway of a table": lambda: pathway.pathway(RNG.normal(size=6), RNG.normal(size=6), None, 3),
+    "boundaries": lambda: setups.boundaries(CLOUD, CLOUD + 3, CLOUD - 3, GRID, {"a": GRID[0], "b": GRID[1]}),
+    "samples": lambda: setups.samples({"normal": RNG.random((5, 16)), "novel": RNG.random((5, 16))}, (4, 4), {"novel"}),
+    "linear": lambda: setups.linear_failures(dict.fromkeys(("a", "b"), (CLOUD, CLOUD + 3, CLOUD[0], CLOUD[1]))),
+    "curves": lambda: setups.curves(NOVEL, SCORES["A"], 0.5, 0.3),
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def tags(cell):
 
 
 def test_there_are_notebooks():
-    assert len(NOTEBOOKS) >= 2
+    assert len(NOTEBOOKS) >= 5
 
 
 def test_no_outputs_are_committed(cells):
@@ -47,9 +47,11 @@ def test_code_cells_are_short_and_define_nothing(cells):
 
 def test_every_figure_has_caption_name_and_alt_text(cells):
     drawn = [
-        cell for cell in code(cells) if re.search(r"^(figures|reconstruction)\.\w+\(", "".join(cell["source"]), re.M)
+        cell
+        for cell in code(cells)
+        if re.search(r"^(figures|reconstruction|models)\.\w+\(", "".join(cell["source"]), re.M)
     ]
-    assert drawn
+    assert drawn or len(code(cells)) < 8  # "Why do my numbers differ?" has tables only
     for cell in drawn:
         about = cell["metadata"]["mystnb"]
         assert about["figure"]["name"].startswith("fig-")

@@ -54,3 +54,23 @@ def test_bad_input_is_named(arguments, words):
     with pytest.raises(ValueError, match=r".+") as error:
         split(**{"y": Y, **arguments})
     assert all(word in str(error.value) for word in words)
+
+
+def test_contamination_hides_novel_rows_that_are_not_tested():
+    y = np.repeat(["a", "b"], [1000, 400])
+    parts = split(y, "b", contamination=0.1, seed=3)
+    for rows in (parts.train, parts.val):
+        assert (y[rows] == "b").mean() == pytest.approx(0.1, abs=0.005)
+    everything = np.concatenate([parts.train, parts.val, parts.test])
+    assert len(set(everything.tolist())) == len(everything)
+    clean = split(y, "b", seed=3)
+    assert set(clean.train) <= set(parts.train)
+    with pytest.raises(ValueError, match=r"contamination=0\.4 would hide"):
+        split(y, "b", contamination=0.4)
+
+
+def test_out_of_distribution_is_half_novel():
+    y = np.repeat(["ours", "theirs"], [1000, 400])
+    parts = split(y, "theirs", "out-of-distribution")
+    assert parts.is_novel.mean() == pytest.approx(0.5)
+    assert set(y[parts.train]) == {"ours"}

@@ -67,7 +67,8 @@ def linear_failures(panels: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, 
         ax.scatter(*normal.T, s=10, color=style.NORMAL, alpha=0.5, linewidths=0, label="normal")
         ax.scatter(*novel.T, s=26, color=style.NOVEL, marker="s", label="novel")
         ax.plot(*np.stack([start, end]).T, color="black", linewidth=1.5, label="first principal component")
-        ax.set(title=title, xticks=[], yticks=[], aspect="equal")
+        ax.set(title=title, xticks=[], yticks=[])
+        ax.set_aspect("equal", adjustable="datalim")
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=3, fontsize=10, loc="outside upper center")
     return figure
 
