@@ -20,12 +20,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rapp import datasets
+from rapp import datasets, replicas
 from rapp.autoencoders import Autoencoder
 from rapp.evaluation import auroc
 from rapp.pathway import Pathway, Whitening, nap, project
+from rapp.settings import Settings, pinned
 from rapp.splits import split
-from rapp.training import Run, Settings
+from rapp.training import Run
 
 THREADS, BATCH = 2, 256
 PROTOCOL = Settings(threads=THREADS, batch=BATCH, device="cpu")
@@ -158,6 +159,23 @@ def against_lightning(data: datasets.Dataset) -> None:
          f"{max(speeds[2:]):.0f} / {speeds[0]:.0f}")  # fmt: skip
 
 
+def stacks() -> None:
+    """Eight models one after the other against the same as one stack of replicas: for which widths it pays."""
+    for n_features in (20, 64, 100, 784):
+        x = torch.rand(1024, n_features)
+        settings = Settings(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
+        alone, together = ([Run(x, x[:64], settings, seed) for seed in range(8)] for _ in range(2))
+        stack = replicas.Stack(together)
+        for run in alone:
+            run.model.train()
+        with pinned(1):
+            single, stacked = best(lambda: [run.step(*run.draw()) for run in alone], stack.step, repeats=8, inner=4)  # noqa: B023
+        pays = n_features <= replicas.NARROW
+        line(f"8 models one by one / as a stack, {n_features} features", "float32", single / stacked,
+             "> 1" if pays else "(not used)", single / stacked > 1 or not pays,
+             f"{single * 1e3:.1f} ms / {stacked * 1e3:.1f} ms")  # fmt: skip
+
+
 def fit_and_score(data: datasets.Dataset) -> None:
     """NAP's fit against an SVD of the same matrix, and its scoring against the forward passes that it needs."""
     full = len(data) > 40_000
@@ -213,13 +231,16 @@ FIT = """
 import resource, sys, torch
 from rapp.pathway import Whitening
 n = int(sys.argv[1])
-Whitening().fit(torch.randn(1000, 1000) for _ in range(n // 1000))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**20)
+fit = lambda: Whitening().fit(torch.randn(1000, 1000) for _ in range(n // 1000))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**20
+before = peak()  # torch itself
+fit()
+print(peak() - before)
 """
 
 
 def memory() -> None:
-    """Peak memory of a process that fits 1,000 features, with few rows and with sixteen times as many."""
+    """Peak memory (beyond torch) of a process that fits 1,000 features, with few rows and with 16 times as many."""
     few, many = (
         float(subprocess.run([sys.executable, "-c", FIT, str(n)], capture_output=True, text=True, check=True).stdout)
         for n in (4_000, 64_000)
@@ -236,6 +257,7 @@ def main() -> None:
           + ("" if has_full else " (RAPP_DATA is not set: NAP's fit is measured on the small data set)"))  # fmt: skip
     training_steps(torch.from_numpy(data.x[:1024]))
     against_lightning(data)
+    stacks()
     memory()
     fit_and_score(data)
 
