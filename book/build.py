@@ -70,7 +70,7 @@ def left_out(notebook: Path) -> str:
 def sites_page(here: str, sites: dict[str, str], reruns: list[Path]) -> str:
     """A page that lists the book on other data, and all reruns. Their pages are no part of this Sphinx project."""
     up = "" if here == "." else "../"
-    lines = ["# Other data and reruns", "", "## The book on each data set", ""]
+    lines = ["# All versions of this book", "", "## The book on each data set", ""]
     for path, name in sites.items():
         page = "index.html" if path == "." else f"{path}/index.html"
         lines.append(f"- {name} (these pages)" if path == here else f'- <a href="{up}{page}">{name}</a>')
