@@ -53,14 +53,14 @@ def needs_images(notebook: Path) -> bool:
 def check(notebook: Path, parameters: dict[str, object]) -> tuple[dict[str, object], datasets.Dataset]:
     """The parameters that this notebook takes, and its data.
 
-    Each parameter must be known to some chapter, and have a value that is allowed in this one.
+    Each parameter must be known to some chapter and have a value that is allowed, whether or not it is this chapter's:
+    so the first chapter finds what a later one would fail for.
     """
     known = [name for chapter in sorted(notebook.parent.glob("*.ipynb")) for name in defaults(chapter)]
     if unknown := [name for name in parameters if name not in known]:
         raise ParameterError(f"PARAMS: {unknown[0]!r} is unknown; allowed: {', '.join(dict.fromkeys(known))}")
     mine = defaults(notebook)
-    values = {**mine, **{name: value for name, value in parameters.items() if name in mine}}
-    data = profiles.check(**values)  # type: ignore[arg-type]
+    data = profiles.check(**{**mine, **parameters})  # type: ignore[arg-type]
     return {name: value for name, value in parameters.items() if name in mine}, data
 
 
