@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -85,33 +86,44 @@ def sites_page(here: str, sites: dict[str, str], reruns: list[Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def loosened(text: str, staged: Path, labels: set[str]) -> str:
-    """Text whose references into chapters that are not there have become plain words."""
+def labels_in(pages: Iterable[Path]) -> set[str]:
+    """Labels of equations, sections and figures."""
+    made = r"\(((?:eq|sec)-[\w-]+)\)|\"name\": \"(fig-[\w-]+)|:name: (fig-[\w-]+)"
+    found = [groups for page in pages for groups in re.findall(made, page.read_text(encoding="utf-8"))]
+    return {label for groups in found for label in groups if label}
+
+
+def loosened(text: str, labels: set[str], pages: set[str]) -> str:
+    """Text whose references to labels and pages that were left out are plain words. Wrong ones stay, to be warned of."""
     text = re.sub(
         r"\{(eq|numref|ref)\}`(?:[^`<]*<)?([\w-]+)>?`",
-        lambda m: m[0] if m[2] in labels else "(in another chapter)",
+        lambda found: "(in another chapter)" if found[2] in labels else found[0],
         text,
     )
-    text = re.sub(r"\{doc\}`(\w+)`", lambda m: m[0] if list(staged.glob(f"{m[1]}.*")) else "the book", text)
-    return re.sub(r"\[([^\]]+)\]\((\w+\.(?:ipynb|md))\)", lambda m: m[0] if (staged / m[2]).exists() else m[1], text)
+    text = re.sub(r"\{doc\}`(\w+)`", lambda found: "the book" if found[1] in pages else found[0], text)
+    link = r"\[([^\]]+)\]\((\w+)\.(?:ipynb|md)\)"
+    return re.sub(link, lambda found: found[1] if found[2] in pages else found[0], text)
 
 
 def loosen(staged: Path) -> None:
-    """Apply ``loosened`` to every page and notebook."""
+    """Make references to what this site leaves out plain words, in every page and notebook."""
     pages = [*staged.glob("*.md"), *staged.glob("*.ipynb")]
-    made = r"\(((?:eq|sec)-[\w-]+)\)=?|\"name\": \"(fig-[\w-]+)|:name: (fig-[\w-]+)"
-    found = [groups for page in pages for groups in re.findall(made, page.read_text(encoding="utf-8"))]
-    labels = {label for groups in found for label in groups}
+    whole = [*BOOK.glob("*.md"), *(BOOK.parent / "notebooks").glob("*.ipynb")]
+    labels = labels_in(whole) - labels_in(pages)
+    names = {path.stem for path in whole} | {"sites", "status"}
+    names -= {path.stem for path in pages}
+    if not labels | names:
+        return
     for page in staged.glob("*.md"):
-        page.write_text(loosened(page.read_text(encoding="utf-8"), staged, labels), encoding="utf-8")
+        page.write_text(loosened(page.read_text(encoding="utf-8"), labels, names), encoding="utf-8")
     for page in staged.glob("*.ipynb"):
         notebook = nbformat.read(page, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                cell.source = loosened(cell.source, staged, labels)
+                cell.source = loosened(cell.source, labels, names)
             for output in cell.get("outputs", []):
                 if "text/markdown" in output.get("data", {}):
-                    output.data["text/markdown"] = loosened(output.data["text/markdown"], staged, labels)
+                    output.data["text/markdown"] = loosened(output.data["text/markdown"], labels, names)
         nbformat.write(notebook, page)
 
 

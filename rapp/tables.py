@@ -53,11 +53,7 @@ def read(path: str, label: str | None) -> Dataset:
     x, notes = _features(file.name, frame.drop(columns=label))
     classes = tuple(sorted(set(y.tolist())))
     source = f"{file.name}, label column {label!r}"
-    return Dataset(_stem(file), x, y, classes, None, source, "its owner's", "", classes, notes)
-
-
-def _stem(file: Path) -> str:
-    return file.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".parquet")
+    return Dataset(file.name, x, y, classes, None, source, "its owner's", "", classes, notes)
 
 
 def _some(names: list[str], most: int = 12) -> str:

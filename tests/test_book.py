@@ -176,7 +176,7 @@ def sites(make, tmp_path_factory):
     data = table(build / "parts.csv")
     result = make("book", *words, f"DATASETS=digits {data}", "LABEL=kind", "PARAMS=seeds=2")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "02_when_reconstruction_fails: needs images, and parts is a table; left out" in result.stderr
+    assert "02_when_reconstruction_fails: needs images, and parts.csv is a table; left out" in result.stderr
     for params in ("target=8 seeds=1", "target=3 seeds=1 epochs=1"):
         result = make("rerun", *words, "NOTEBOOK=04", "DATASET=digits", f"PARAMS={params}")
         assert result.returncode == 0, result.stdout + result.stderr
@@ -234,7 +234,7 @@ def test_another_build_of_the_book_keeps_the_reruns(sites, make):
         ({"f2": [np.inf] + [1.0, 2.0] * 199 + [3.0]}, ["LABEL=kind"], "column 'f2' has 1 infinite values"),
         ({"kind": "ok"}, ["LABEL=kind"], "has one class ('ok')"),
         ({"f2": ["n/k"] + [1.0] * 399}, ["LABEL=kind"], "column 'f2' has text among numbers: 'n/k' in data row 1"),
-        ({}, ["LABEL=kind", "PARAMS=target=11"], "target 11 is no class of bad; allowed: faulty, ok"),
+        ({}, ["LABEL=kind", "PARAMS=target=11"], "target 11 is no class of bad.csv; allowed: faulty, ok"),
         ({}, ["LABEL=kind", "PARAMS=epochs=-1"], "epochs=-1 must be a whole number"),
     ],
 )

@@ -68,5 +68,5 @@ def test_walls():
 
 def test_make_alone_prints_help(make):
     text = make().stdout
-    for target in ("book", "serve", "test", "bench", "lint", "clean", ".venv"):
+    for target in ("book", "rerun", "serve", "test", "bench", "lint", "clean", ".venv"):
         assert re.search(rf"^  {re.escape(target)} +\w", text, re.M), target

@@ -24,7 +24,7 @@ def write(folder, name="t.csv", **changes):
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
 def test_numbers_stay_and_text_becomes_one_hot(tmp_path, name):
     data = load(write(tmp_path, name), "kind")
-    assert (data.name, data.image_shape, data.classes) == ("t", None, ("faulty", "ok"))
+    assert (data.name, data.image_shape, data.classes) == (name, None, ("faulty", "ok"))
     assert data.x.shape == (N, 4)
     np.testing.assert_allclose(data.x[:, 0], GOOD["a"])
     assert data.x[:, 2:].sum(1).tolist() == [1.0] * N
