@@ -94,7 +94,7 @@ def labels_in(pages: Iterable[Path]) -> set[str]:
 
 
 def loosened(text: str, labels: set[str], pages: set[str]) -> str:
-    """Text whose references to labels and pages that were left out are plain words. Wrong ones stay, to be warned of."""
+    """Text whose references to what was left out are plain words. Wrong references stay, to be warned of."""
     text = re.sub(
         r"\{(eq|numref|ref)\}`(?:[^`<]*<)?([\w-]+)>?`",
         lambda found: "(in another chapter)" if found[2] in labels else found[0],
