@@ -1,12 +1,13 @@
 """Speed as ratios, taken in one run on one machine: `make bench`. Not a test: it prints, and asserts nothing.
 
-Everything is the 10-layer 784→20 autoencoder at batch 256 on 2 threads; the best of several repeats counts, so that
-other work on the machine disturbs least.
+Everything is the 10-layer 784→20 autoencoder at batch 256 on 2 threads. What is compared takes turns, and medians count:
+the fastest turn would favour whatever is short enough to fit into a spell of turbo.
 """
 
 import logging
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -32,8 +33,8 @@ THREADS, BATCH = 2, 256
 PROTOCOL = Settings(threads=THREADS, batch=BATCH, device="cpu")
 
 
-def best(*functions: Callable[[], object], repeats: int = 5, inner: int = 1) -> list[float]:
-    """Seconds of each function's fastest repeat. They take turns, so that a slow spell of the machine hits all."""
+def medians(*functions: Callable[[], object], repeats: int = 5, inner: int = 1) -> list[float]:
+    """Seconds of each function, the median over repeats in which they take turns."""
     times: list[list[float]] = [[] for _ in functions]
     for function in functions:
         function()  # warm up
@@ -43,7 +44,7 @@ def best(*functions: Callable[[], object], repeats: int = 5, inner: int = 1) -> 
             for _ in range(inner):
                 function()
             taken.append((time.perf_counter() - start) / inner)
-    return [min(taken) for taken in times]
+    return [statistics.median(taken) for taken in times]
 
 
 def line(what: str, precision: str, ratio: float, target: str, met: bool, details: str) -> None:
@@ -77,7 +78,9 @@ def training_steps(x: Tensor) -> None:
         for compiled in (False, True):
             run = Run(x[:1024], x[:256], replace(PROTOCOL, precision=precision, compile=compiled), seed=0)
             run.model.train()
-            step, bare = best(lambda run=run: run.step(batch), products(run.model, BATCH, dtype), repeats=12, inner=6)
+            step, bare = medians(
+                lambda run=run: run.step(batch), products(run.model, BATCH, dtype), repeats=12, inner=6
+            )
             name = "training step / its matrix products" + (", compiled" if compiled else "")
             line(name, precision, step / bare, f"≤ {limit}", step / bare <= limit,
                  f"{step * 1e3:.1f} ms / {bare * 1e3:.1f} ms")  # fmt: skip
@@ -147,7 +150,7 @@ def against_lightning(data: datasets.Dataset) -> None:
     plain = {precision: lightning_epoch(loader, x.shape[1], precision) for precision in ("float32", "bfloat16")}
     ours = {precision: our_epoch(x, replace(PROTOCOL, precision=precision)) for precision in plain}
     compiled = {p: our_epoch(x, replace(PROTOCOL, precision=p, compile=True)) for p in plain}
-    taken = best(*plain.values(), *ours.values(), *compiled.values(), repeats=4)
+    taken = medians(*plain.values(), *ours.values(), *compiled.values(), repeats=4)
     speeds = [len(x) / seconds for seconds in taken]  # samples/s: Lightning, ours, ours compiled; float32 first
     for i, precision in enumerate(plain):
         for name, speed in (("", speeds[2 + i]), (", compiled", speeds[4 + i])):
@@ -169,7 +172,7 @@ def stacks() -> None:
         for run in alone:
             run.model.train()
         with pinned(1):
-            single, stacked = best(lambda: [run.step(*run.draw()) for run in alone], stack.step, repeats=8, inner=4)  # noqa: B023
+            single, stacked = medians(lambda: [run.step(*run.draw()) for run in alone], stack.step, repeats=8, inner=4)  # noqa: B023
         pays = n_features <= replicas.NARROW
         line(f"8 models one by one / as a stack, {n_features} features", "float32", single / stacked,
              "> 1" if pays else "(not used)", single / stacked > 1 or not pays,
@@ -189,11 +192,11 @@ def fit_and_score(data: datasets.Dataset) -> None:
     d_train = pathway.differences(x_train)
     d_test = pathway.differences(torch.from_numpy(data.x[parts.test]))
     size = f"{len(d_train):,} × {d_train.shape[1]:,}"
-    (svd,) = best(lambda: torch.linalg.svd(d_train - d_train.mean(0), full_matrices=False), repeats=1)
+    (svd,) = medians(lambda: torch.linalg.svd(d_train - d_train.mean(0), full_matrices=False), repeats=1)
     reference = auroc(parts.is_novel, by_float64(d_train, d_test))
     for products_in in (torch.float32, torch.float64):
         whitening = Whitening(products_in)
-        (seconds,) = best(lambda whitening=whitening: whitening.fit(d_train.split(4096)), repeats=3)
+        (seconds,) = medians(lambda whitening=whitening: whitening.fit(d_train.split(4096)), repeats=3)
         gap = abs(auroc(parts.is_novel, nap(d_test, whitening)) - reference)
         precision = str(products_in).removeprefix("torch.")
         line(f"SVD (float32) / NAP's fit, {size}", precision, svd / seconds, "≥ 5", svd / seconds >= 5,
@@ -218,7 +221,7 @@ def scoring(data: datasets.Dataset, x_train: Tensor) -> None:
         model = Run(x_train[:512], x_train[:256], replace(PROTOCOL, model=name), seed=0).model.eval()
         decoder = model.decoding(samples, torch.Generator().manual_seed(0))
         pathway = Pathway(model.encoder, decoder, whitening=Whitening(torch.float32, scoring)).fit(x_train)
-        whole, passes = best(
+        whole, passes = medians(
             lambda p=pathway: p.score(x),
             lambda p=pathway: [project(p.encoder, p.decoder, rows) for rows in x.split(p.chunk)],
         )
