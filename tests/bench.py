@@ -1,6 +1,6 @@
 """Speed as ratios, taken in one run on one machine: `make bench`. Not a test: it prints, and asserts nothing.
 
-Everything is the 10-layer 784→20 autoencoder at batch 256 on 2 threads. What is compared takes turns, and medians count:
+Everything is the 10-layer 784→20 autoencoder at batch 256 on 2 threads. What is compared takes turns and medians count:
 the fastest turn would favour whatever is short enough to fit into a spell of turbo.
 """
 
