@@ -68,7 +68,7 @@ def _classes(table: str, column: pd.Series) -> np.ndarray:
     y = column.astype(str).to_numpy(dtype=str)
     n = len(set(y.tolist()))
     if n == 1:
-        raise DataError(f"{table}: label column {column.name!r} has one class ({y[0]!r}); at least two are needed")
+        raise DataError(f"{table}: label column {column.name!r} has one class ({str(y[0])!r}); at least two are needed")
     if n > MAX_CLASSES:
         raise DataError(f"{table}: label column {column.name!r} has {n} different values; at most {MAX_CLASSES} can be")
     return y
