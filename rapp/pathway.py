@@ -190,6 +190,9 @@ class Pathway:
         chunk: int = 2048,
         whitening: Whitening | None = None,
     ):
+        if not hasattr(encoder, "__len__"):
+            kind = type(encoder).__name__
+            raise TypeError(f"encoder must be a sequence of layers, such as an nn.Sequential or a list, got {kind}")
         depth = len(encoder)
         self.layers = list(range(0 if include_input else 1, depth + 1)) if layers is None else list(layers)
         if not self.layers or not all(0 <= i <= depth for i in self.layers):
@@ -202,6 +205,10 @@ class Pathway:
 
     @torch.no_grad()
     def _chunks(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"x must be a torch tensor, got {type(x).__name__}; torch.as_tensor(x) makes one of an array"
+            )
         for rows in x.split(self.chunk):
             h, x_hat, h_hat = project(self.encoder, self.decoder, rows)
             d = torch.cat([h[i] - h_hat[i] for i in self.layers], dim=1)

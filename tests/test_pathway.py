@@ -205,3 +205,10 @@ def test_mistakes_are_named():
         Pathway([nn.Identity().eval()], lambda h: h[:, :2]).score(torch.ones(4, 3))
     with pytest.raises(ValueError, match="cut"):
         Whitening(cut=2)
+
+
+def test_arrays_and_encoders_without_layers_are_refused_plainly():
+    with pytest.raises(TypeError, match=r"torch tensor, got ndarray; torch\.as_tensor"):
+        Pathway(ENCODER, DECODER).fit(np.zeros((4, 2)))
+    with pytest.raises(TypeError, match=r"sequence of layers, .* got Linear"):
+        Pathway(nn.Linear(2, 2).eval(), DECODER)
