@@ -41,6 +41,12 @@ def glance(notebook: Path, staged: Path) -> str:
     return "\n\n".join(parts)
 
 
+def parameters(notebook: Path) -> list[str]:
+    """What an executed notebook was run with, as Markdown."""
+    run = nbformat.read(notebook, as_version=4).metadata.papermill
+    return [f"`{name}={value!r}`" for name, value in run.parameters.items()]
+
+
 def status(notebooks: list[Path]) -> str:
     """A page that lists every notebook with its time."""
     lines = ["# Status", "", "Each notebook of this book, as it was last run.", ""]
@@ -51,7 +57,7 @@ def status(notebooks: list[Path]) -> str:
             lines.append(f"| {about.rapp.title} | left out: {why} | | |")
             continue
         run = about.papermill
-        values = ", ".join(f"`{name}={value!r}`" for name, value in run.parameters.items())
+        values = ", ".join(parameters(path))
         lines.append(f"| [{path.stem}]({path.name}) | {values} | {run.start_time[:16]} | {run.duration:.0f} |")
     packages = ("jupyter-book", "papermill", "torch", "torchvision", "scikit-learn", "matplotlib", "seaborn")
     from importlib.metadata import version
@@ -77,10 +83,8 @@ def sites_page(here: str, sites: dict[str, str], reruns: list[Path]) -> str:
         lines.append(f"- {name} (these pages)" if path == here else f'- <a href="{up}{page}">{name}</a>')
     lines += ["", "## Single chapters, run again with other parameters", ""]
     for notebook in reruns:
-        run = nbformat.read(notebook, as_version=4).metadata.papermill
-        values = ", ".join(f"`{name}={value!r}`" for name, value in run.parameters.items())
         page = f"{up}reruns/{notebook.parent.name}/{notebook.stem}.html"
-        lines.append(f'- <a href="{page}">{notebook.stem}</a>: {values}')
+        lines.append(f'- <a href="{page}">{notebook.stem}</a>: {", ".join(parameters(notebook))}')
     if not reruns:
         lines.append('None yet. `make rerun NOTEBOOK=02 PARAMS="target=8"` adds one; see {doc}`other_data`.')
     return "\n".join(lines) + "\n"
@@ -189,8 +193,8 @@ def swap(new: Path, out: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """One checksum over all files of a folder."""
-    sha = hashlib.sha256()
+    """One checksum over all files of a folder and over this file, which decides how they are rendered."""
+    sha = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             sha.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
@@ -219,8 +223,7 @@ def site(rendered: Path, notebooks: list[Path], intro: str = "", sites: str = ""
 
 def rerun_intro(notebook: Path) -> str:
     """The first page of a rerun."""
-    run = nbformat.read(notebook, as_version=4).metadata.papermill
-    values = "\n".join(f"- `{name}={value!r}`" for name, value in run.parameters.items())
+    values = "\n".join(f"- {value}" for value in parameters(notebook))
     return f"# A rerun\n\nOne chapter of the book, run again with these parameters:\n\n{values}\n\n{{{{ glance }}}}\n"
 
 

@@ -113,7 +113,7 @@ def features(data: Dataset, rows: Split) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Job:
-    """A cell with its rows, and whether its model is in the cache."""
+    """A cell with its rows."""
 
     cell: Cell
     split: Split
@@ -126,6 +126,11 @@ class _Job:
     def is_trained(self) -> bool:
         train, val, seed = self.inputs()
         return cache_files(model_key(train, val, self.cell.settings, seed), _models())[0].exists()
+
+
+def _jobs(data: Dataset, cells: Sequence[Cell]) -> list[_Job]:
+    rows = [cell.split(data) for cell in cells]
+    return [_Job(cell, of, features(data, of)) for cell, of in zip(cells, rows, strict=True)]
 
 
 def _models() -> Path:
@@ -142,12 +147,9 @@ def run_trials(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
     What the cache lacks trains first: as stacks of replicas where these are faster, and on a CPU side by side,
     ``threads`` cores each. A model's numbers do not depend on how many cores there are.
     """
-    jobs = []
-    for cell in cells:
-        rows = cell.split(data)
-        jobs.append(_Job(cell, rows, features(data, rows)))
+    jobs = _jobs(data, cells)
     _train_missing([job for job in jobs if not job.is_trained()])
-    return [scored(data, job.cell, _train([job], progress=True)[0]) for job in jobs]
+    return [_scored(data, job, _train([job], progress=True)[0]) for job in jobs]
 
 
 def run_trial(data: Dataset, cell: Cell) -> Trial:
@@ -171,8 +173,9 @@ def _train_missing(jobs: Sequence[_Job]) -> None:
             _train(stack, progress=True)
         return
     with pinned(threads):
-        runs = [Run(*stack[0].inputs()[:2], stack[0].cell.settings, seed=0) for stack in stacks]
-        seconds = sum(run.estimate() * run.settings.epochs for run in runs)
+        one_of = {stack[0].cell.settings: stack[0].inputs() for stack in stacks}
+        each = {of: Run(*rows[:2], of, seed=0).estimate() * of.epochs for of, rows in one_of.items()}
+        seconds = sum(each[stack[0].cell.settings] for stack in stacks)
     say(f"{len(jobs)} models to train, {at_once} processes: about {seconds / at_once / 60:.0f} min or more")
     done = 0
     work = (delayed(_train)(stack, progress=False) for stack in stacks)
@@ -181,10 +184,9 @@ def _train_missing(jobs: Sequence[_Job]) -> None:
         say(f"{done} of {len(jobs)} models trained")
 
 
-def scored(data: Dataset, cell: Cell, trained: Trained) -> Trial:
-    """The trial of a model that is already trained: fit the pathway on the training rows, score the test rows."""
-    rows = cell.split(data)
-    trial = Trial(data, cell, rows, features(data, rows), trained, Whitening())
+def _scored(data: Dataset, job: _Job, trained: Trained) -> Trial:
+    """Fit the pathway on the training rows, score the test rows."""
+    trial = Trial(data, job.cell, job.split, job.features, trained, Whitening())
     with pinned(SCORING_THREADS):
         trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
     trial.scores = trial.scores_of("test")
@@ -193,15 +195,13 @@ def scored(data: Dataset, cell: Cell, trained: Trained) -> Trial:
 
 def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
     """``run_trials`` without the cache, one model after the other or as a stack: to see what that changes."""
-    trials = [(cell, cell.split(data)) for cell in cells]
-    jobs = [_Job(cell, rows, features(data, rows)) for cell, rows in trials]
-    groups = [jobs] if stack else [[job] for job in jobs]
+    jobs = _jobs(data, cells)
     trained = [
         model
-        for group in groups
+        for group in ([jobs] if stack else [[job] for job in jobs])
         for model in train_stack([job.inputs() for job in group], group[0].cell.settings, progress=False)
     ]
-    return [scored(data, cell, model) for cell, model in zip(cells, trained, strict=True)]
+    return [_scored(data, job, model) for job, model in zip(jobs, trained, strict=True)]
 
 
 def detector_aurocs(

@@ -40,6 +40,25 @@ def blobs(monkeypatch):
     return Dataset("blobs", x, y, DIGITS[:3], (4, 4), "made up", "none", "none", ("zero", "one", "two"))
 
 
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Make a class's third ``epoch`` a KeyboardInterrupt; returns the list of calls."""
+
+    def third(owner: type) -> list:
+        epoch, calls = owner.epoch, []
+
+        def counted(self):
+            calls.append(self)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            epoch(self)
+
+        monkeypatch.setattr(owner, "epoch", counted)
+        return calls
+
+    return third
+
+
 @pytest.fixture(scope="session")
 def make():
     """Run make in the checkout, with this Python's environment."""

@@ -46,19 +46,11 @@ def test_a_stack_ends_where_single_runs_end_and_fills_the_same_cache(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["ae", "aae"])
-def test_an_interrupted_stack_goes_on_bit_for_bit(tmp_path, monkeypatch, model):
+def test_an_interrupted_stack_goes_on_bit_for_bit(tmp_path, monkeypatch, interrupted, model):
     settings = replace(EXACT, model=model, precision="float32", epochs=5)
     whole = train_stack(OF, settings, progress=False)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    epoch, calls = Stack.epoch, []
-
-    def interrupted(stack):
-        calls.append(stack)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        epoch(stack)
-
-    monkeypatch.setattr(Stack, "epoch", interrupted)
+    interrupted(Stack)
     with pytest.raises(KeyboardInterrupt):
         train_stack(OF, settings, tmp_path, progress=False)
     checkpoints = sorted(tmp_path.glob("*.checkpoint.safetensors"))

@@ -69,18 +69,10 @@ def test_resuming_is_bit_equal(tmp_path, model):
     assert all(torch.equal(v, resumed.best[k]) for k, v in whole.best.items())
 
 
-def test_train_takes_an_interrupted_run_up_from_its_checkpoint(tmp_path, monkeypatch):
+def test_train_takes_an_interrupted_run_up_from_its_checkpoint(tmp_path, monkeypatch, interrupted):
     whole = train(X, X_VAL, SMALL, seed=2, progress=False)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    epoch, calls = Run.epoch, []
-
-    def interrupted(run):
-        calls.append(run)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        epoch(run)
-
-    monkeypatch.setattr(Run, "epoch", interrupted)
+    calls = interrupted(Run)
     with pytest.raises(KeyboardInterrupt):
         train(X, X_VAL, SMALL, seed=2, cache=tmp_path, progress=False)
     assert [path.name.split(".", 1)[1] for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
