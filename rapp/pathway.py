@@ -138,22 +138,28 @@ class Whitening:
         self._order = torch.from_numpy(order)
         self._mu, self._null = (self._shift + mean).cpu()[self._order], torch.from_numpy(null)
         self._lower = torch.from_numpy(lower[: self.rank].copy())
-        self._scale = self._lower.square().sum(1).sqrt()  # brings features to one size before they are rounded
-        if self.scoring is not None:
-            eye = torch.eye(self.rank, dtype=torch.float64)
-            self._inverse = torch.linalg.solve_triangular(self._lower / self._scale[:, None], eye, upper=False).T.to(
-                self.scoring
-            )
+        self._parts_for: tuple[torch.dtype, torch.device] | None = None  # see _parts_like
         del self._gram, self._sum, self._shift
 
     def transform(self, d: Tensor) -> Tensor:
         """Whitened differences (N, rank) in d's dtype; their squared length is NAP."""
-        mu, null, scale = (part.to(d.dtype).to(d.device) for part in (self._mu, self._null, self._scale))
-        z = d.index_select(1, self._order.to(d.device)).sub_(mu)
+        order, mu, null, last = self._parts_like(d)
+        z = d.index_select(1, order).sub_(mu)
         z = z.addmm_(z @ null, null.T, alpha=-1)[:, : self.rank]  # onto the row space
         if self.scoring is None:
-            return torch.linalg.solve_triangular(self._lower.to(d.dtype).to(d.device).T, z, upper=True, left=False)
-        return _by_blocks(z.div_(scale).to(self.scoring), self._inverse.to(d.device)).to(d.dtype)
+            return torch.linalg.solve_triangular(last, z, upper=True, left=False)
+        return _by_blocks(z.to(self.scoring), last).to(d.dtype)
+
+    def _parts_like(self, d: Tensor) -> tuple[Tensor, ...]:
+        """What ``transform`` works with, in d's dtype and on its device; converted once, not for every chunk."""
+        if (key := (d.dtype, d.device)) != self._parts_for:
+            last = self._lower.T.to(d.dtype)
+            if self.scoring is not None:
+                eye = torch.eye(self.rank, dtype=torch.float64)
+                last = torch.linalg.solve_triangular(self._lower, eye, upper=False).T.to(self.scoring)
+            parts = self._order, self._mu.to(d.dtype), self._null.to(d.dtype), last
+            self._parts, self._parts_for = tuple(part.to(d.device) for part in parts), key
+        return self._parts
 
 
 def _by_blocks(z: Tensor, upper: Tensor) -> Tensor:
