@@ -3,7 +3,6 @@
 import argparse
 import ast
 import re
-import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -17,27 +16,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from rapp import datasets, profiles
-from rapp.profiles import ParameterError
-
-
-def parse(pairs: str) -> dict[str, object]:
-    """``target=8 epochs=30`` → a dict; a value that is no Python literal is text."""
-    values = {}
-    try:
-        words = shlex.split(pairs)
-    except ValueError as error:
-        raise ParameterError(f"PARAMS: {pairs!r}: {error}") from error
-    for pair in words:
-        name, equals, text = pair.partition("=")
-        if not equals or not text:
-            raise ParameterError(f"PARAMS: {pair!r} must have the form name=value")
-        if name in ("dataset", "profile", "label"):
-            raise ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
-        try:
-            values[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError):
-            values[name] = text
-    return values
+from rapp.profiles import ParameterError, parse
 
 
 def defaults(notebook: Path) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """From names to rows: one trial is a data set, a setting, a target class, a model and a seed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -193,15 +193,18 @@ def _scored(data: Dataset, job: _Job, trained: Trained) -> Trial:
     return trial
 
 
+def run_stack(data: Dataset, cells: Sequence[Cell], models: Path | None) -> Iterator[Trial]:
+    """``run_trials`` for cells of equal settings, trained as one stack, with a model cache of the caller's or none."""
+    jobs = _jobs(data, cells)
+    trained = train_stack([job.inputs() for job in jobs], cells[0].settings, models, progress=False)
+    for job, model in zip(jobs, trained, strict=True):
+        yield _scored(data, job, model)
+
+
 def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
     """``run_trials`` without the cache, one model after the other or as a stack: to see what that changes."""
-    jobs = _jobs(data, cells)
-    trained = [
-        model
-        for group in ([jobs] if stack else [[job] for job in jobs])
-        for model in train_stack([job.inputs() for job in group], group[0].cell.settings, progress=False)
-    ]
-    return [_scored(data, job, model) for job, model in zip(jobs, trained, strict=True)]
+    groups = [cells] if stack else [[cell] for cell in cells]
+    return [trial for group in groups for trial in run_stack(data, group, None)]
 
 
 def detector_aurocs(

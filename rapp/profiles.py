@@ -6,6 +6,8 @@
 - ``paper``: the protocol of the paper.
 """
 
+import ast
+import shlex
 from dataclasses import fields, replace
 from typing import Any
 
@@ -30,6 +32,26 @@ EXPLAINED = 0.9  # of a table's variance, by as many principal components as its
 
 class ParameterError(ValueError):
     """A parameter with a value that is not allowed; the message names both."""
+
+
+def parse(pairs: str) -> dict[str, object]:
+    """``target=8 epochs=30`` → a dict; a value that is no Python literal is text."""
+    values = {}
+    try:
+        words = shlex.split(pairs)
+    except ValueError as error:
+        raise ParameterError(f"PARAMS: {pairs!r}: {error}") from error
+    for pair in words:
+        name, equals, text = pair.partition("=")
+        if not equals or not text:
+            raise ParameterError(f"PARAMS: {pair!r} must have the form name=value")
+        if name in ("dataset", "profile", "label"):
+            raise ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError):
+            values[name] = text
+    return values
 
 
 def settings_for(profile: str, data: str | Dataset, model: str = "vae", **changes: Any) -> Settings:

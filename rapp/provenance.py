@@ -1,7 +1,12 @@
 """What a page's numbers came from: parameters, data, device, seconds, versions."""
 
+import functools
 import platform
+import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -58,9 +63,26 @@ def about_data(data: Dataset) -> dict[str, str]:
     """Name, size, source and checksum of a data set, and what was left out of a table."""
     about = {
         "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
-        "SHA-256 of the data": (CHECKSUMS.get(data.name) or store.sha256(data.x, data.y.astype("S")))[:16] + "…",
+        "SHA-256 of the data": f"{checksum(data)[:16]}…",
     }
     return about | ({"left out of the table": "; ".join(data.notes)} if data.notes else {})
+
+
+def checksum(data: Dataset) -> str:
+    """SHA-256 of a data set: of its source's integers for images, of features and labels for tables."""
+    return CHECKSUMS.get(data.name) or store.sha256(data.x, data.y.astype("S"))
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of this checkout, "+" if files differ from it; "" outside of one."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.stdout.strip() + ("+" if changed else "")
 
 
 def _machine() -> str:
@@ -68,8 +90,9 @@ def _machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions that numbers depend on."""
-    from importlib.metadata import version
-
-    packages = ("torch", "torchvision", "scikit-learn", "numpy", "mlxtend", "rapp")
-    return {"Python": platform.python_version(), **{name: version(name) for name in packages}}
+    """Versions that numbers depend on, of what is installed."""
+    found = {"Python": platform.python_version()}
+    for name in ("torch", "torchvision", "scikit-learn", "numpy", "mlxtend", "rapp"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

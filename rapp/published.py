@@ -1,15 +1,17 @@
 """Numbers to stand beside ours: published ones, retyped (book/paper/), and our own earlier runs (book/results/)."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from rapp import evaluation
+from rapp import evaluation, store
 from rapp.datasets import DataError
 
 BOOK = Path(__file__).parents[1] / "book"
 NAMES = {"mnist": "MNIST", "mnist-5k": "MNIST", "fashion-mnist": "F-MNIST"}  # ours → the paper's
+PARTIAL = {"SNSR": "a part of the data only"}  # at hand, so not to be compared
 COLUMNS = ["source", "model", "score", "auroc"]
 
 
@@ -42,18 +44,108 @@ def means(dataset: str, setting: str = "multimodal") -> pd.DataFrame:
     return rows[(rows["dataset"] == NAMES.get(dataset)) & (rows["setting"] == setting)][COLUMNS]
 
 
+def results_file(profile: str) -> Path:
+    """Where our own rows of a profile are published: the paper's protocol, if with other epochs, is Table 2."""
+    name = "table2" if re.fullmatch(r"paper( epochs=\d+)?", profile) else re.sub(r"[^\w.]+", "-", profile)
+    return BOOK / "results" / f"{name}.csv"
+
+
+def our_rows(profile: str) -> pd.DataFrame:
+    """Our published rows of a profile, as ``grid.collect``; none yet: no rows."""
+    path = results_file(profile)
+    if not path.exists():
+        return pd.DataFrame(columns=["profile", "setting", "dataset", "target", "seed", *COLUMNS[1:]])
+    return pd.read_csv(path, dtype={"target": str})
+
+
+def publish(rows: pd.DataFrame) -> list[Path]:
+    """Put rows of ``grid.collect`` among the published ones, in place of older ones of the same cells.
+
+    Returns:
+        The files that were written.
+    """
+    written = []
+    cell = ["profile", "dataset", "setting", "target", "seed", "model", "score"]
+    about_path = BOOK / "results" / "provenance.json"
+    about = json.loads(about_path.read_text(encoding="utf-8")) if about_path.exists() else {}
+    for path, new in rows.groupby(rows["profile"].map(results_file)):
+        old = our_rows(new["profile"].iloc[0])
+        merged = pd.concat([old, new.astype({"target": str})] if len(old) else [new])
+        merged = merged.drop_duplicates(cell, keep="last").sort_values(cell[:-1], kind="stable")
+        store.write_text(path, merged.to_csv(index=False, lineterminator="\n"))
+        for profile, of_profile in merged.groupby("profile"):
+            about[str(profile)] = {
+                name: ", ".join(map(str, sorted(of_profile[name].unique())))
+                for name in ("dataset", "seed", "epochs", "device", "precision", "torch", "commit")
+            } | {"hours of training": round(of_profile.drop_duplicates(cell[:-1])["seconds"].sum() / 3600, 2)}
+        written.append(path)
+    store.write_text(about_path, json.dumps(about, indent=1, sort_keys=True) + "\n")
+    return written
+
+
 def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
-    """Rows of our own earlier run of ``book/results.py``, and where they come from, in words; none: an empty frame, "".
+    """Our published rows of a data set, and where they come from, in words; none: an empty frame, "".
 
     Returns:
         As ``experiments.rows_of``.
     """
-    path = BOOK / "results" / f"{dataset}-{profile}.csv"
-    if not path.exists():
-        return pd.DataFrame(columns=["target", *COLUMNS[1:]]), ""
-    about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    words = ", ".join(f"{name} {value}" for name, value in about.items())
-    return pd.read_csv(path, dtype={"target": str}), words
+    rows = our_rows(profile)
+    rows = rows[(rows["dataset"] == dataset) & (rows["profile"] == profile)]
+    names = {"epochs": "epochs", "seed": "seeds", "device": "device", "torch": "torch", "commit": "commit"}
+    words = [f"{word} {', '.join(map(str, sorted(rows[name].unique())))}" for name, word in names.items() if len(rows)]
+    return rows, ", ".join(words)
+
+
+def table2(rows: pd.DataFrame) -> pd.DataFrame:
+    """The paper's Table 2 beside ours: what is not there yet is NaN.
+
+    Of a data set, setting and model that was run with several numbers of epochs, the most count. Our mean is over
+    classes and seeds; our standard deviation is that over seeds of the means over classes (one seed: NaN).
+
+    Args:
+        rows: as ``grid.collect``, of the paper's profile.
+
+    Returns:
+        setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, seeds, epochs, of
+        the paper's rows in their order; of a data set of which only a part is at hand, difference is NaN.
+    """
+    block = ["setting", "dataset", "model"]
+    rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
+    rows = rows[rows["epochs"] == rows.groupby(block)["epochs"].transform("max")] if len(rows) else rows
+    paper = _read("table2.csv").rename(columns={"auroc": "paper"})
+    by_seed = rows.groupby([*block, "score", "seed"], as_index=False)["auroc"].mean()
+    spread = by_seed.groupby([*block, "score"])["auroc"].std().rename("std")
+    ours = rows.groupby([*block, "score"]).agg(
+        ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max")
+    )
+    table = paper.merge(ours.join(spread).reset_index(), how="left", on=[*block, "score"])
+    table["difference"] = (table["ours"] - table["paper"]).where(~table["dataset"].isin(PARTIAL))
+    return table
+
+
+def table3(rows: pd.DataFrame) -> pd.DataFrame:
+    """The paper's Table 3 (NAP against rivals) beside ours; rivals that we do not have yet are NaN."""
+    paper = _read("table3.csv").rename(columns={"auroc": "paper"})
+    ours = table2(rows)
+    ours = ours[ours["score"] == "nap"].assign(method="nap-" + ours["model"])
+    columns = ["setting", "dataset", "method", "ours", "std", "cells", "seeds", "epochs"]
+    table = paper.merge(ours[columns], how="left", on=columns[:3])
+    table["difference"] = (table["ours"] - table["paper"]).where(~table["dataset"].isin(PARTIAL))
+    return table
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """``table2`` or ``table3`` for a terminal: three decimals, what is missing as "pending"."""
+    what = ["setting", "dataset", *(name for name in ("model", "score", "method") if name in table)]
+    shown = table[what].copy()
+    shown["ours"] = table["ours"].map("{:.3f}".format).where(table["ours"].notna(), "pending")
+    shown["± std"] = table["std"].map("{:.3f}".format).where(table["std"].notna(), "")
+    shown["paper"] = table["paper"].map("{:.3f}".format)
+    shown["difference"] = table["difference"].map("{:+.3f}".format).where(table["difference"].notna(), "")
+    for name in ("cells", "seeds", "epochs"):
+        shown[name] = table[name].map("{:.0f}".format).where(table[name].notna(), "")
+    shown["remark"] = table["dataset"].map(PARTIAL).fillna("").where(table["ours"].notna(), "")
+    return shown.to_string(index=False)
 
 
 def beside(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> pd.DataFrame:

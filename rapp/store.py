@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 
@@ -34,6 +32,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         beside.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """``write_atomically`` for UTF-8 text."""
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
 def sha256(*parts: np.ndarray | Tensor | str | bytes) -> str:
     """One digest over arrays (dtype, shape and bytes), strings and bytes."""
     digest = hashlib.sha256()
@@ -55,6 +58,8 @@ def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
 
 def save(path: Path, tensors: Mapping[str, Tensor], about: dict) -> None:
     """Write tensors and a JSON-able ``about`` as one safetensors file that carries its own SHA-256."""
+    from safetensors.torch import save_file  # here, so that a grid can run without it
+
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(about, sort_keys=True)
     meta = {"about": text, "sha256": _digest(flat, text)}
@@ -67,6 +72,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     Raises:
         DamagedFileError: if the file is truncated, altered, pickled or from another program.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}

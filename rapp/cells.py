@@ -1,0 +1,159 @@
+"""The cells of a grid, and the files of their results: whole or absent, and checked before they are trusted."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rapp import datasets, provenance, store
+from rapp.datasets import Dataset
+from rapp.experiments import Cell, Trial
+from rapp.profiles import ParameterError, settings_for
+from rapp.training import say
+
+COLUMNS = (
+    "profile", "setting", "dataset", "target", "seed", "model", "score", "auroc", "aupr", "epochs", "best_epoch",
+    "n_train", "n_test", "seconds", "device", "precision", "torch", "commit", "data_sha256",
+)  # fmt: skip
+GRIDS = ("multimodal", "unimodal")  # the settings of the paper's tables
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell of a named data set, at a profile."""
+
+    profile: str  # with what differs from it: "paper epochs=30"
+    dataset: str
+    cell: Cell
+
+    @property
+    def file(self) -> Path:
+        """Where its result goes, relative to the grid's folder: it carries all that decides the numbers."""
+        what = dataclasses.asdict(self.cell)
+        for where in ("device", "threads", "compile"):  # wherever it runs, it is the same cell
+            del what["settings"][where]
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+        name = f"{self.cell.target}-{self.cell.seed}-{digest}.json"
+        return Path(self.profile, self.dataset, self.cell.setting, self.cell.settings.model, name)
+
+    def __str__(self) -> str:
+        cell = self.cell
+        return f"{self.dataset} {cell.setting} {cell.settings.model} target {cell.target} seed {cell.seed}"
+
+
+@functools.lru_cache(maxsize=2)
+def data_of(name: str) -> Dataset:
+    return datasets.load(name)
+
+
+def plan(
+    profile: str,
+    names: Sequence[str],
+    settings: Sequence[str],
+    models: Sequence[str],
+    seeds: int,
+    targets: Sequence[str] | None = None,
+    **changes: object,
+) -> list[Entry]:
+    """Every cell of the product; a data set with a fixed normal class has the unimodal setting only (paper, 5.1).
+
+    Args:
+        profile: of ``profiles.PROFILES``.
+        names: data sets.
+        settings: "multimodal", "unimodal".
+        models: "ae", "vae", "aae".
+        seeds: 0 to seeds − 1; a seed stands for a trial.
+        targets: classes; None for all.
+        changes: settings that differ from the profile's.
+
+    Raises:
+        ParameterError, datasets.DataError: naming the value and what is allowed.
+    """
+    if seeds < 1:
+        raise ParameterError(f"seeds={seeds} must be at least 1")
+    if unknown := [setting for setting in settings if setting not in GRIDS]:
+        raise ParameterError(f"setting {unknown[0]!r} is unknown here; allowed: {', '.join(GRIDS)}")
+    label = " ".join([profile, *(f"{name}={value}" for name, value in changes.items())])
+    entries = []
+    for dataset in names:
+        data = data_of(dataset)
+        of_model = [settings_for(profile, data, model, **changes) for model in models]
+        for setting in settings:
+            if data.normal and setting != "unimodal":
+                say(f"{dataset} has a fixed normal class, {data.normal!r}: no {setting} cells")
+                continue
+            all_targets = [data.normal] if data.normal else data.classes
+            chosen = [data.target(target) for target in targets] if targets and not data.normal else all_targets
+            entries += [
+                Entry(label, dataset, Cell(of, target, seed, setting))
+                for of in of_model
+                for target in chosen
+                for seed in range(seeds)
+            ]
+    return entries
+
+
+def record(entry: Entry, trial: Trial) -> dict:
+    """What a cell's file holds: a row per score, and what the numbers came from."""
+    about = provenance.versions()
+    common: dict[str, Any] = {
+        "profile": entry.profile,
+        "best_epoch": trial.trained.best_epoch,
+        "n_test": len(trial.split.test),
+        "device": trial.trained.device,
+        "precision": trial.cell.settings.precision,
+        "torch": about["torch"],
+        "commit": provenance.commit(),
+        "data_sha256": provenance.checksum(trial.data),
+    }
+    rows = trial.rows().assign(**common)[list(COLUMNS)].round({"auroc": 6, "aupr": 6}).to_dict("records")
+    return {"cell": dataclasses.asdict(entry.cell), "versions": about, "rows": rows}
+
+
+def write(path: Path, result: dict) -> None:
+    """Keep a cell's result."""
+    body = json.dumps(result, sort_keys=True, indent=1)
+    store.write_text(path, json.dumps({"sha256": store.sha256(body), "result": result}, sort_keys=True, indent=1))
+
+
+def read(path: Path) -> dict | None:
+    """A cell's result; None if there is none. A damaged file is named, set aside, and counts as none."""
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+        if file["sha256"] != store.sha256(json.dumps(file["result"], sort_keys=True, indent=1)):
+            raise ValueError("it does not match its own SHA-256")
+        return file["result"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        aside = path.with_name(path.name + ".damaged")
+        os.replace(path, aside)
+        say(f"{path} is damaged ({error}); set aside as {aside.name}")
+        return None
+
+
+def is_done(folder: Path, entry: Entry) -> bool:
+    """Whether a cell has a sound result that is no error."""
+    result = read(folder / entry.file)
+    return result is not None and "rows" in result
+
+
+def collect(*folders: Path) -> pd.DataFrame:
+    """The rows of all finished cells under some folders, sorted; a cell that several hold counts once."""
+    rows: dict[Path, list[dict]] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*.json")):
+            result = read(path)
+            if result and "rows" in result:
+                rows.setdefault(path.relative_to(folder), result["rows"])
+    frame = pd.DataFrame([row for of_cell in rows.values() for row in of_cell], columns=list(COLUMNS))
+    return frame.sort_values(
+        ["profile", "dataset", "setting", "target", "seed", "model"], kind="stable", ignore_index=True
+    )

@@ -1,0 +1,102 @@
+"""The command line: ``rapp run`` fills a grid of cells, ``rapp table`` prints the paper's tables, ``rapp results``
+collects rows for the book."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rapp import cells, datasets, grid, published, store
+from rapp.autoencoders import MODELS
+from rapp.profiles import ParameterError, parse
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; the exit status. What goes wrong is told in one line."""
+    arguments = _parser().parse_args(words)
+    try:
+        return arguments.command(arguments)
+    except (ParameterError, datasets.DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        print(f"error: {error}; finished cells are kept, the same command goes on", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="run | table | results")
+    folder = store.cache_folder() / "cells"
+
+    run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
+    run.add_argument("--profile", default="paper", help="training settings (default: paper)")
+    run.add_argument("--dataset", nargs="+", required=True, help="names of data sets")
+    run.add_argument("--setting", nargs="+", default=["multimodal"], help="multimodal, unimodal (default: multimodal)")
+    run.add_argument("--model", nargs="+", default=list(MODELS), help=f"default: {' '.join(MODELS)}")
+    run.add_argument("--target", nargs="+", help="classes (default: all)")
+    run.add_argument("--seeds", type=int, default=1, help="trials per cell: seeds 0 to SEEDS − 1 (default: 1)")
+    run.add_argument("--params", default="", help='settings that differ from the profile\'s: "epochs=30 batch=64"')
+    run.add_argument("--out", type=Path, default=folder, help="folder of the cells' files (default: in the cache)")
+    run.add_argument("--workers", type=int, default=0, help="processes of a local Dask cluster (default: none)")
+    run.add_argument("--scheduler", default="", help="address of a running Dask scheduler: tcp://host:8786")
+    run.add_argument("--force", action="store_true", help="do finished cells again")
+    run.set_defaults(command=_run)
+
+    table = commands.add_parser("table", help="print the paper's tables: ours ± std, paper, difference")
+    table.add_argument("--paper", action="store_true", help="Table 3 as well, whose rivals are pending")
+    table.add_argument("--out", type=Path, help="take a grid's folder instead of the published rows")
+    table.set_defaults(command=_table)
+
+    results = commands.add_parser("results", help="collect finished cells into the book's results")
+    results.add_argument(
+        "--out", type=Path, nargs="+", default=[folder], help="folders of cells (default: the cache's)"
+    )
+    results.set_defaults(command=_results)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.workers < 0:
+        raise ParameterError(f"workers={arguments.workers} must be at least 0")
+    entries = cells.plan(
+        arguments.profile,
+        arguments.dataset,
+        arguments.setting,
+        arguments.model,
+        arguments.seeds,
+        arguments.target,
+        **parse(arguments.params),
+    )
+    failed = grid.run(entries, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
+    if not failed:
+        print(f"{len(entries)} cells are done: {arguments.out}")
+        return 0
+    print(f"{len(failed)} of {len(entries)} cells failed; the same command tries them again:", file=sys.stderr)
+    for entry, error in failed:
+        print(f"  {entry}: {error}", file=sys.stderr)
+    return 1
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    rows = cells.collect(arguments.out) if arguments.out else published.our_rows("paper")
+    rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
+    print(published.as_text(published.table2(rows)))
+    if arguments.paper:
+        print("\n" + published.as_text(published.table3(rows)))
+    return 0
+
+
+def _results(arguments: argparse.Namespace) -> int:
+    rows = cells.collect(*arguments.out)
+    if rows.empty:
+        raise ParameterError(f"no finished cells under {', '.join(map(str, arguments.out))}; see rapp run --help")
+    for path in published.publish(rows):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Filling a grid of cells, such as the paper's Table 2: each cell once, whatever interrupts it.
+
+Cells that share data set, setting and model train as one stack of replicas where that is faster. On one machine they
+run one stack after the other; on several, or in several processes, Dask hands them out.
+"""
+
+import fcntl
+import importlib.util
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from rapp import cells, store
+from rapp.cells import Entry
+from rapp.datasets import Dataset
+from rapp.experiments import STACK, run_stack
+from rapp.profiles import ParameterError
+from rapp.replicas import stack_is_faster
+from rapp.settings import Settings, resolve_device
+from rapp.training import say
+
+SHARE = 0.6  # of a GPU's free memory that a stack may take
+
+
+def stack_size(data: Dataset, settings: Settings) -> int:
+    """How many replicas train together: on a CPU as in ``experiments``, on a GPU as many as its memory takes."""
+    device = resolve_device(settings.device)
+    n_features = data.x.shape[1]
+    if not stack_is_faster(n_features, device):
+        return 1
+    if device.type != "cuda":
+        return STACK
+    n_units = settings.n_layers * (n_features + settings.bottleneck)  # of encoder and decoder, on average
+    n_weights = n_units * (n_features + settings.bottleneck) / 2
+    # Weights, gradients, two moments, the best so far; activations and their gradients; each replica's own rows.
+    samples = settings.samples if settings.model == "vae" else 1
+    each = 4 * (6 * n_weights + 6 * settings.batch * samples * n_units + len(data) * n_features)
+    return max(1, int(SHARE * torch.cuda.mem_get_info(device)[0] / each))
+
+
+def run_unit(entries: Sequence[Entry], checkpoints: Path | None) -> list[dict]:
+    """Train and score cells of one stack. Should that fail, each alone; one that fails alone is told by its error."""
+    mine = checkpoints / store.sha256(*(str(entry.file) for entry in entries))[:16] if checkpoints else None
+    try:
+        data = cells.data_of(entries[0].dataset)
+        trials = run_stack(data, [entry.cell for entry in entries], mine)
+        results = [cells.record(entry, trial) for entry, trial in zip(entries, trials, strict=True)]
+    except Exception as error:
+        if len(entries) == 1:
+            return [{"error": f"{type(error).__name__}: {error}"}]
+        results = [result for entry in entries for result in run_unit([entry], checkpoints)]
+    if mine:
+        shutil.rmtree(mine, ignore_errors=True)  # 600 networks of the paper's size are 10 GB
+    return results
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the operating system takes back from a process that dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another run is at work in {folder}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+Units = list[list[Entry]]
+Results = Iterator[tuple[list[Entry], list[dict]]]
+
+
+@contextmanager
+def _mapped(checkpoints: Path | None, workers: int, scheduler: str) -> Iterator[Callable[[Units], Results]]:
+    """A function that computes units: here, one after the other, or on a Dask cluster, as they are finished."""
+    if not workers and not scheduler:
+        yield lambda units: ((unit, run_unit(unit, checkpoints)) for unit in units)
+        return
+    try:
+        from dask.distributed import Client, LocalCluster, as_completed
+    except ImportError as error:
+        raise ParameterError("--workers and --scheduler need Dask: pip install '.[cluster]'") from error
+    here = ExitStack()
+    try:
+        if not scheduler:
+            local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            here.enter_context(local)
+        client = here.enter_context(Client(scheduler or local, timeout=30))
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"--scheduler {scheduler!r} cannot be reached: {error}") from error
+
+    def results(units: Units) -> Results:
+        futures = {client.submit(run_unit, unit, checkpoints, pure=False): unit for unit in units}
+        for future in as_completed(futures):
+            failed = future.exception()  # such as a worker that died again and again
+            lost = [{"error": f"{type(failed).__name__}: {failed}"}] * len(futures[future])
+            yield futures[future], lost if failed else future.result()
+
+    with here:
+        yield results
+
+
+def run(
+    entries: Sequence[Entry], folder: Path, workers: int = 0, scheduler: str = "", force: bool = False
+) -> list[tuple[Entry, str]]:
+    """Compute what is missing under ``folder``.
+
+    Args:
+        entries: the cells.
+        folder: of the cells' files; interrupted stacks keep their checkpoints there, too.
+        workers: processes of a local Dask cluster; 0 computes here.
+        scheduler: address of a running Dask scheduler, such as tcp://host:8786.
+        force: compute finished cells as well.
+
+    Returns:
+        The cells that failed, with their errors.
+    """
+    checkpoints = folder / ".checkpoints" if importlib.util.find_spec("safetensors") else None
+    if checkpoints is None:
+        say("safetensors is not installed: a stack that is interrupted starts again")
+    failed: list[tuple[Entry, str]] = []
+    with _alone(folder):
+        missing = [entry for entry in entries if force or not cells.is_done(folder, entry)]
+        units = _units(missing)
+        say(f"{len(entries)} cells, {len(entries) - len(missing)} of them done, {len(units)} stacks to train")
+        progress = _Progress(len(missing))
+        with _mapped(checkpoints, workers, scheduler) as compute:
+            for unit, results in compute(units) if units else ():
+                for entry, result in zip(unit, results, strict=True):
+                    cells.write(folder / entry.file, result)
+                    if "error" in result:
+                        failed.append((entry, result["error"]))
+                progress.add(len(unit))
+        progress.close()
+    return failed
+
+
+def _units(entries: Iterable[Entry]) -> Units:
+    alike: dict[tuple, list[Entry]] = {}
+    for entry in entries:
+        alike.setdefault((entry.dataset, entry.cell.setting, entry.cell.settings), []).append(entry)
+    units = []
+    for (dataset, _, settings), group in alike.items():
+        size = stack_size(cells.data_of(dataset), settings)
+        units += [group[i : i + size] for i in range(0, len(group), size)]
+    return units
+
+
+class _Progress:
+    """A bar in a terminal, a line now and then in a log; both with the time left."""
+
+    EVERY = 30  # seconds between lines
+
+    def __init__(self, total: int):
+        self.bar = tqdm(total=total, unit="cell", disable=None, file=sys.stderr)
+        self.total, self.done, self.start, self.said = total, 0, time.monotonic(), 0.0
+
+    def add(self, n: int) -> None:
+        self.done += n
+        self.bar.update(n)
+        now = time.monotonic()
+        if self.bar.disable and (now - self.said > self.EVERY or self.done == self.total):
+            left = (now - self.start) / self.done * (self.total - self.done)
+            say(f"{self.done} of {self.total} cells, about {left / 60:.0f} min left")
+            self.said = now
+
+    def close(self) -> None:
+        self.bar.close()

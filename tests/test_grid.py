@@ -1,0 +1,264 @@
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rapp import cells, cli, datasets, experiments, grid, published, store
+from rapp.experiments import Cell, run_trial
+from rapp.profiles import ParameterError
+from rapp.settings import Settings
+from rapp.training import Run
+
+TINY = Settings(n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
+
+
+@pytest.fixture
+def entries(blobs, monkeypatch):
+    """Two classes by two seeds of the blobs, as a grid finds them by name."""
+    monkeypatch.setitem(datasets.LOADERS, "blobs", lambda _: blobs)
+    cells.data_of.cache_clear()
+    return [cells.Entry("tiny", "blobs", Cell(TINY, target, seed)) for target in "01" for seed in (0, 1)]
+
+
+def test_a_grid_has_a_row_per_cell_and_score_and_a_second_run_does_nothing(entries, blobs, tmp_path, monkeypatch):
+    assert grid.run(entries, tmp_path) == []
+    rows = cells.collect(tmp_path)
+    assert len(rows) == 12
+    assert tuple(rows.columns) == cells.COLUMNS
+    assert not list((tmp_path / ".checkpoints").iterdir())
+    alone = run_trial(blobs, Cell(replace(TINY, precision="float64"), "1", 1)).aurocs()
+    mine = rows[(rows["target"] == "1") & (rows["seed"] == 1)].set_index("score")["auroc"]
+    assert {name: pytest.approx(value, abs=0.02) for name, value in alone.items()} == mine.to_dict()
+    monkeypatch.setattr(grid, "run_stack", None)
+    assert grid.run(entries, tmp_path) == []
+    assert cells.collect(tmp_path).equals(rows)
+
+
+def test_force_does_finished_cells_again(entries, tmp_path, monkeypatch):
+    grid.run(entries[:1], tmp_path)
+    steps, epoch = [], Run.epoch
+    monkeypatch.setattr(Run, "epoch", lambda self: steps.append(1) or epoch(self))
+    grid.run(entries[:1], tmp_path, force=True)
+    assert len(steps) == TINY.epochs
+
+
+def test_a_cell_that_raises_is_recorded_and_the_others_go_on(entries, tmp_path, monkeypatch, capsys):
+    scored = experiments._scored
+
+    def broken(data, job, trained):
+        if job.cell.target == "1" and job.cell.seed == 0:
+            raise ArithmeticError("made to fail")
+        return scored(data, job, trained)
+
+    monkeypatch.setattr(experiments, "_scored", broken)
+    failed = grid.run(entries, tmp_path)
+    assert [(str(entry), error) for entry, error in failed] == [
+        ("blobs multimodal ae target 1 seed 0", "ArithmeticError: made to fail")
+    ]
+    assert len(cells.collect(tmp_path)) == 9
+    assert json.loads((tmp_path / failed[0][0].file).read_text())["result"] == {
+        "error": "ArithmeticError: made to fail"
+    }
+    monkeypatch.setattr(cells, "plan", lambda *_, **__: entries)
+    assert cli.main(["run", "--dataset", "blobs", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "  blobs multimodal ae target 1 seed 0: ArithmeticError: made to fail"
+    monkeypatch.setattr(experiments, "_scored", scored)
+    assert grid.run(entries, tmp_path) == []  # what failed is tried again
+    assert len(cells.collect(tmp_path)) == 12
+
+
+@pytest.mark.parametrize("damage", [lambda t: t[: len(t) // 2], lambda t: t.replace("0.", "0.9", 1), lambda t: "[]"])
+def test_a_damaged_cell_file_is_named_set_aside_and_made_again(entries, tmp_path, capsys, damage):
+    grid.run(entries[:1], tmp_path)
+    path = tmp_path / entries[0].file
+    whole = cells.collect(tmp_path)
+    path.write_text(damage(path.read_text()))
+    grid.run(entries[:1], tmp_path)
+    assert f"{path} is damaged" in capsys.readouterr().err
+    assert path.with_name(path.name + ".damaged").exists()
+    assert cells.collect(tmp_path).drop(columns="seconds").equals(whole.drop(columns="seconds"))
+
+
+def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(grid, "stack_is_faster", lambda *_: False)
+    write, written = store.write_text, []
+
+    def full(path, text):
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written.append(path)
+        write(path, text)
+
+    monkeypatch.setattr(store, "write_text", full)
+    monkeypatch.setattr(cells, "plan", lambda *_, **__: entries)
+    assert cli.main(["run", "--dataset", "blobs", "--out", str(tmp_path)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: [Errno 28] No space left on device")
+    assert len(cells.collect(tmp_path)) == 6
+
+
+def test_rows_from_two_machines_merge(entries, tmp_path):
+    grid.run(entries[:3], tmp_path / "a")
+    grid.run(entries[2:], tmp_path / "b")
+    both = cells.collect(tmp_path / "a", tmp_path / "b")
+    assert both.groupby(["target", "seed"]).size().tolist() == [3, 3, 3, 3]
+
+
+SLEEPY = """
+import sys
+from pathlib import Path
+from rapp import cli
+sys.exit(cli.main(["run", "--profile", "tiny", "--dataset", "digits", "--target", "0", "1", "--model", "ae",
+                   "--seeds", "2", "--params", "epochs=%d", "--out", sys.argv[1]]))
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path):
+    """kill -9 after the first of two stacks' results: what is finished is not touched again."""
+    command = [sys.executable, "-c", SLEEPY % 4, str(tmp_path)]
+    script = command[2].replace("from rapp import cli", "from rapp import cli, grid\ngrid.STACK = 1")
+    process = subprocess.Popen([*command[:2], script, command[3]], stderr=subprocess.DEVNULL)
+    while not list(tmp_path.rglob("*.json")) and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    assert 1 <= len(before) < 4
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"4 cells, {len(before)} of them done" in again.stderr
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert len(cells.collect(tmp_path)) == 12
+
+
+def test_two_runs_into_one_folder_the_second_waits_and_does_nothing_twice(tmp_path):
+    command = [sys.executable, "-c", SLEEPY % 4, str(tmp_path)]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [run.communicate()[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert sum("another run is at work" in text for text in said) <= 1
+    assert sorted("4 cells, 4 of them done" in text for text in said) == [False, True]
+    assert len(cells.collect(tmp_path)) == 12
+
+
+WITHOUT = """
+import sys
+for name in ("papermill", "mlxtend", "dask", "distributed", "torchvision", "matplotlib", "seaborn", "safetensors",
+             "filelock", "yaml", "nbformat"):
+    sys.modules[name] = None
+from rapp import cli
+sys.exit(cli.main(["run", "--profile", "tiny", "--dataset", "digits", "--target", "1", "--out", sys.argv[1]]))
+"""
+
+
+def test_it_runs_where_only_torch_scikit_learn_pandas_and_tqdm_are_installed(tmp_path):
+    result = subprocess.run([sys.executable, "-c", WITHOUT, str(tmp_path)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "safetensors is not installed" in result.stderr
+    assert len(cells.collect(tmp_path)) == 9
+
+
+def _cluster():
+    pytest.importorskip("dask.distributed", reason="Dask is not installed")
+
+
+def test_a_local_cluster_gives_the_same_rows(tmp_path):
+    _cluster()
+    words = ["run", "--profile", "tiny", "--dataset", "digits", "--target", "0", "1", "--model", "ae", "--out"]
+    assert cli.main([*words, str(tmp_path / "alone")]) == 0
+    assert cli.main([*words, str(tmp_path / "dask"), "--workers", "2"]) == 0
+    alone, dask = (cells.collect(tmp_path / name).drop(columns="seconds") for name in ("alone", "dask"))
+    assert dask.equals(alone)
+
+
+def _die_once(entries, checkpoints):
+    marker = checkpoints.parent / "died"
+    if multiprocessing.current_process().name != "MainProcess" and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _run_unit(entries, checkpoints)
+
+
+_run_unit = grid.run_unit
+
+
+def test_a_lost_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, monkeypatch):
+    _cluster()
+    monkeypatch.setattr(grid, "run_unit", _die_once)
+    monkeypatch.setattr(grid, "STACK", 1)
+    entries = cells.plan("tiny", ["digits"], ["multimodal"], ["ae"], 3, ["1"])
+    written, write = [], store.write_text
+    monkeypatch.setattr(store, "write_text", lambda path, text: written.append(path) or write(path, text))
+    assert grid.run(entries, tmp_path, workers=2) == []
+    assert (tmp_path / "died").exists()
+    assert sorted(written) == sorted(tmp_path / entry.file for entry in entries)
+
+
+def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, monkeypatch, capsys):
+    fixed = replace(blobs, y=np.where(blobs.y == "0", "0", "1"), classes=("0", "1"), class_names=("a", "b"), normal="0")
+    monkeypatch.setitem(datasets.LOADERS, "fixed", lambda _: fixed)
+    entries = cells.plan("paper", ["fixed"], ["multimodal", "unimodal"], ["ae", "vae"], 2)
+    assert [(e.cell.setting, e.cell.target, e.cell.settings.model, e.cell.seed) for e in entries] == [
+        ("unimodal", "0", "ae", 0), ("unimodal", "0", "ae", 1), ("unimodal", "0", "vae", 0), ("unimodal", "0", "vae", 1)
+    ]  # fmt: skip
+    assert "fixed has a fixed normal class, '0': no multimodal cells" in capsys.readouterr().err
+    for words, named in (
+        (["--dataset", "nothing"], "'nothing'"),
+        (["--dataset", "digits", "--target", "11"], "'11'"),
+        (["--dataset", "digits", "--setting", "bimodal"], "'bimodal'"),
+        (["--dataset", "digits", "--model", "gan"], "'gan'"),
+        (["--dataset", "digits", "--seeds", "0"], "seeds=0"),
+        (["--dataset", "digits", "--profile", "slow"], "'slow'"),
+        (["--dataset", "digits", "--params", "epochs=-1"], "epochs=-1"),
+        (["--dataset", "digits", "--workers", "-1"], "workers=-1"),
+    ):
+        assert cli.main(["run", *words]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1, said
+        assert said[0].startswith("error: ")
+        assert named in said[0]
+    with pytest.raises(ParameterError):
+        cells.plan("paper", ["digits"], ["unimodal"], ["ae"], 1, batch=1)
+
+
+def test_settings_that_differ_are_other_cells(entries):
+    cell = entries[0].cell
+    other = replace(entries[0], cell=replace(cell, settings=replace(cell.settings, epochs=4)))
+    elsewhere = replace(entries[0], cell=replace(cell, settings=replace(cell.settings, device="auto", threads=2)))
+    assert other.file != entries[0].file
+    assert elsewhere.file == entries[0].file
+
+
+def test_table_2_against_means_by_hand(monkeypatch, tmp_path, capsys):
+    block = {"profile": "paper", "setting": "multimodal", "dataset": "fashion-mnist", "model": "ae", "score": "nap"}
+    aurocs = {("0", 0): 0.6, ("1", 0): 0.8, ("0", 1): 0.7, ("1", 1): 1.0}
+    base = dict.fromkeys(cells.COLUMNS, 1)
+    rows = [{**base, **block, "target": t, "seed": s, "auroc": a, "epochs": 100} for (t, s), a in aurocs.items()]
+    rows.append({**rows[0], "auroc": 0.1, "epochs": 5, "profile": "paper epochs=5"})  # fewer epochs do not count
+    frame = cells.pd.DataFrame(rows)
+    table = published.table2(frame)
+    assert len(table) == len(published._read("table2.csv"))
+    mine = table.dropna(subset="ours").iloc[0]
+    assert mine["ours"] == pytest.approx(0.775)
+    assert mine["std"] == pytest.approx(np.std([0.7, 0.85], ddof=1))
+    paper = published._read("table2.csv").set_index(["setting", "dataset", "model", "score"])["auroc"]
+    assert mine["difference"] == pytest.approx(0.775 - paper["multimodal", "F-MNIST", "ae", "nap"])
+    assert (mine["cells"], mine["seeds"], mine["epochs"]) == (4, 2, 100)
+    monkeypatch.setattr(published, "BOOK", tmp_path)
+    (tmp_path / "paper").symlink_to(published.Path(published.__file__).parents[1] / "book" / "paper")
+    assert published.publish(frame) == [tmp_path / "results" / "table2.csv"]
+    assert published.publish(frame.assign(auroc=0.5).head(1)) == [tmp_path / "results" / "table2.csv"]
+    assert published.our_rows("paper")["auroc"].tolist() == pytest.approx([0.5, 0.7, 0.8, 1.0, 0.1])
+    assert cli.main(["table", "--paper"]) == 0
+    said = capsys.readouterr().out
+    assert "pending" in said
+    assert "0.750" in said  # with the new row
