@@ -33,6 +33,8 @@ class Dataset:
     citation: str  # a key of book/references.bib; "" for people's own
     class_names: tuple[str, ...]  # for people, as `classes`
     notes: tuple[str, ...] = ()  # what was left out on the way
+    normal: str | None = None  # of two classes, the one that is always the normal one; None: any class can be
+    partial: bool = False  # some of the published rows only: not for comparison with published numbers
 
     def __len__(self) -> int:
         return len(self.x)
@@ -40,8 +42,11 @@ class Dataset:
     def target(self, value: object = None) -> str:
         """The class that ``value`` names: 1, "1" and, where classes have names, "Trouser".
 
-        None is the paper's example, the second class of ten, for images, and a table's rarest class.
+        None is the paper's example, the second class of ten, for images; what is not the fixed normal class, if there
+        is one; and another table's rarest class.
         """
+        if value is None and self.normal:
+            return next(label for label in self.classes if label != self.normal)
         if value is None:
             return self.classes[1] if self.image_shape else min(self.classes, key=lambda c: (self.y == c).sum())
         for label, name in zip(self.classes, self.class_names, strict=True):
