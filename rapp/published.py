@@ -9,7 +9,11 @@ from rapp import evaluation
 from rapp.datasets import DataError
 
 BOOK = Path(__file__).parents[1] / "book"
-NAMES = {"mnist": "MNIST", "mnist-5k": "MNIST", "fashion-mnist": "F-MNIST"}  # ours → the paper's
+NAMES = {  # ours → the paper's
+    "mnist": "MNIST", "mnist-5k": "MNIST", "fashion-mnist": "F-MNIST",
+    "steel": "STL", "otto": "OTTO", "sensorless": "SNSR", "mill-finished": "MI-F", "mill-inspected": "MI-V",
+    "hrss": "EOPT", "asteroids": "NASA", "robot-arm": "RARM",
+}  # fmt: skip
 COLUMNS = ["source", "model", "score", "auroc"]
 
 
