@@ -20,7 +20,7 @@ from rapp.training import say
 
 COLUMNS = (
     "profile", "setting", "dataset", "target", "seed", "model", "score", "auroc", "aupr", "epochs", "best_epoch",
-    "n_train", "n_test", "seconds", "device", "precision", "torch", "commit", "data_sha256",
+    "n_train", "n_test", "seconds", "device", "precision", "torch", "commit", "data_sha256", "partial",
 )  # fmt: skip
 GRIDS = ("multimodal", "unimodal")  # the settings of the paper's tables
 
@@ -112,6 +112,7 @@ def record(entry: Entry, trial: Trial) -> dict:
         "torch": about["torch"],
         "commit": provenance.commit(),
         "data_sha256": provenance.checksum(trial.data),
+        "partial": trial.data.partial,
     }
     rows = trial.rows().assign(**common)[list(COLUMNS)].round({"auroc": 6, "aupr": 6}).to_dict("records")
     return {"cell": dataclasses.asdict(entry.cell), "versions": about, "rows": rows}

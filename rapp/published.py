@@ -10,8 +10,11 @@ from rapp import evaluation, store
 from rapp.datasets import DataError
 
 BOOK = Path(__file__).parents[1] / "book"
-NAMES = {"mnist": "MNIST", "mnist-5k": "MNIST", "fashion-mnist": "F-MNIST"}  # ours → the paper's
-PARTIAL = {"SNSR": "a part of the data only"}  # at hand, so not to be compared
+NAMES = {  # ours → the paper's
+    "mnist": "MNIST", "mnist-5k": "MNIST", "fashion-mnist": "F-MNIST",
+    "steel": "STL", "otto": "OTTO", "sensorless": "SNSR", "mill-finished": "MI-F", "mill-inspected": "MI-V",
+    "hrss": "EOPT", "asteroids": "NASA", "robot-arm": "RARM",
+}  # fmt: skip
 COLUMNS = ["source", "model", "score", "auroc"]
 
 
@@ -106,8 +109,8 @@ def table2(rows: pd.DataFrame) -> pd.DataFrame:
         rows: as ``grid.collect``, of the paper's profile.
 
     Returns:
-        setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, seeds, epochs, of
-        the paper's rows in their order; of a data set of which only a part is at hand, difference is NaN.
+        setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, seeds, epochs, partial,
+        of the paper's rows in their order; where only a part of the data was at hand, difference is NaN.
     """
     block = ["setting", "dataset", "model"]
     rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
@@ -116,10 +119,16 @@ def table2(rows: pd.DataFrame) -> pd.DataFrame:
     by_seed = rows.groupby([*block, "score", "seed"], as_index=False)["auroc"].mean()
     spread = by_seed.groupby([*block, "score"])["auroc"].std().rename("std")
     ours = rows.groupby([*block, "score"]).agg(
-        ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max")
-    )
+        ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max"),
+        partial=("partial", "any"),
+    )  # fmt: skip
     table = paper.merge(ours.join(spread).reset_index(), how="left", on=[*block, "score"])
-    table["difference"] = (table["ours"] - table["paper"]).where(~table["dataset"].isin(PARTIAL))
+    return _with_difference(table)
+
+
+def _with_difference(table: pd.DataFrame) -> pd.DataFrame:
+    table["partial"] = table["partial"].eq(True)
+    table["difference"] = (table["ours"] - table["paper"]).where(~table["partial"])
     return table
 
 
@@ -128,10 +137,8 @@ def table3(rows: pd.DataFrame) -> pd.DataFrame:
     paper = _read("table3.csv").rename(columns={"auroc": "paper"})
     ours = table2(rows)
     ours = ours[ours["score"] == "nap"].assign(method="nap-" + ours["model"])
-    columns = ["setting", "dataset", "method", "ours", "std", "cells", "seeds", "epochs"]
-    table = paper.merge(ours[columns], how="left", on=columns[:3])
-    table["difference"] = (table["ours"] - table["paper"]).where(~table["dataset"].isin(PARTIAL))
-    return table
+    columns = ["setting", "dataset", "method", "ours", "std", "cells", "seeds", "epochs", "partial"]
+    return _with_difference(paper.merge(ours[columns], how="left", on=columns[:3]))
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -144,7 +151,7 @@ def as_text(table: pd.DataFrame) -> str:
     shown["difference"] = table["difference"].map("{:+.3f}".format).where(table["difference"].notna(), "")
     for name in ("cells", "seeds", "epochs"):
         shown[name] = table[name].map("{:.0f}".format).where(table[name].notna(), "")
-    shown["remark"] = table["dataset"].map(PARTIAL).fillna("").where(table["ours"].notna(), "")
+    shown["remark"] = table["partial"].map({True: "a part of the data only", False: ""})
     return shown.to_string(index=False)
 
 

@@ -128,3 +128,9 @@ def test_the_default_target(blobs):
     assert blobs.target("two") == "2"
     table = datasets.Dataset("t", blobs.x[:300], blobs.y[:300], blobs.classes[:2], None, "", "", "", ("0", "1"))
     assert table.target() == "1"
+
+
+def test_a_fixed_normal_class_may_be_the_rarer_one():
+    y = np.array(["bad"] * 3 + ["good"])
+    data = datasets.Dataset("t", np.zeros((4, 1)), y, ("bad", "good"), None, "", "", "", ("bad", "good"), normal="good")
+    assert data.target() == "bad"

@@ -241,7 +241,7 @@ def test_settings_that_differ_are_other_cells(entries):
 def test_table_2_against_means_by_hand(monkeypatch, tmp_path, capsys):
     block = {"profile": "paper", "setting": "multimodal", "dataset": "fashion-mnist", "model": "ae", "score": "nap"}
     aurocs = {("0", 0): 0.6, ("1", 0): 0.8, ("0", 1): 0.7, ("1", 1): 1.0}
-    base = dict.fromkeys(cells.COLUMNS, 1)
+    base = {**dict.fromkeys(cells.COLUMNS, 1), "partial": False}
     rows = [{**base, **block, "target": t, "seed": s, "auroc": a, "epochs": 100} for (t, s), a in aurocs.items()]
     rows.append({**rows[0], "auroc": 0.1, "epochs": 5, "profile": "paper epochs=5"})  # fewer epochs do not count
     frame = cells.pd.DataFrame(rows)
@@ -252,6 +252,7 @@ def test_table_2_against_means_by_hand(monkeypatch, tmp_path, capsys):
     assert mine["std"] == pytest.approx(np.std([0.7, 0.85], ddof=1))
     paper = published._read("table2.csv").set_index(["setting", "dataset", "model", "score"])["auroc"]
     assert mine["difference"] == pytest.approx(0.775 - paper["multimodal", "F-MNIST", "ae", "nap"])
+    assert published.table2(frame.assign(partial=True))["difference"].isna().all()
     assert (mine["cells"], mine["seeds"], mine["epochs"]) == (4, 2, 100)
     monkeypatch.setattr(published, "BOOK", tmp_path)
     (tmp_path / "paper").symlink_to(published.Path(published.__file__).parents[1] / "book" / "paper")
