@@ -9,6 +9,7 @@ VENV    ?= .venv
 PYTHON  ?= python3
 PIP_ARGS ?=
 PORT    ?= 8000
+OUT     ?=
 
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.rapp-installed
@@ -34,11 +35,11 @@ MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/pap
 PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*')
 SETTINGS  = --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
 
-.PHONY: help book rerun serve test bench lint format clean
+.PHONY: help book rerun results serve test bench lint format clean
 .DELETE_ON_ERROR:
 
 help:  ## show this help
-	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist] [DATASETS=\"mnist-5k digits\"]"
+	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
 	@echo "       [DATASET=table.csv LABEL=column] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"]"
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -68,6 +69,9 @@ $(foreach dataset,$(DATASETS),$(eval $(call chapters,$(dataset),$(call key_of,$(
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
 	@$(PY) book/rerun.py --build $(BUILD) --notebook $(call quoted,$(NOTEBOOK)) --dataset $(call quoted,$(DATASET)) \
 	  $(call label_of,$(DATASET)) $(SETTINGS)
+
+results: $(READY)  ## refresh book/results/ from the cells of `rapp run` (OUT=folder, several: OUT="a b")
+	$(VENV)/bin/rapp results $(if $(OUT),--out $(OUT))
 
 serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
 	$(PY) -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)

@@ -83,9 +83,9 @@ def _run(arguments: argparse.Namespace) -> int:
 def _table(arguments: argparse.Namespace) -> int:
     rows = cells.collect(arguments.out) if arguments.out else published.our_rows("paper")
     rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
-    print(published.as_text(published.table2(rows)))
+    print(published.for_page(published.table2(rows)).to_string(index=False))
     if arguments.paper:
-        print("\n" + published.as_text(published.table3(rows)))
+        print("\n" + published.for_page(published.table3(rows)).to_string(index=False))
     return 0
 
 

@@ -74,7 +74,8 @@ class Whitening:
             activations (1e-10 and 1e-6 were measured) and below the pivots that carry signal (1e-4 and more).
 
     Attributes:
-        rank: number of independent directions found, at most min(N − 1, D); 0 before ``fit``.
+        rank: number of independent directions found, at most min(N − 1, D); 0 before ``fit``. If it is N − 1, every
+            training row has the same NAP, and thresholds from them mean nothing: fit on more rows, or fewer layers.
         n_rows: rows that were fitted; 0 before ``fit`` and after one that failed.
     """
 
@@ -232,11 +233,23 @@ class Pathway:
 
     @torch.no_grad()
     def score(self, x: Tensor) -> dict[str, np.ndarray]:
-        """``recon``, ``sap`` and, once fitted, ``nap`` of x (N, …): (N,) float64 each, higher = more novel."""
+        """``recon``, ``sap`` and, once fitted, ``nap`` of x (N, …): (N,) float64 each, higher = more novel.
+
+        Raises:
+            ValueError: a score that is NaN or infinite, for so is x or what the network makes of it; with the row.
+        """
         parts = []
         for error, d in self._chunks(x):
             scores = {"recon": error, "sap": sap(d)}
             if self.whitening.n_rows:
                 scores["nap"] = nap(d, self.whitening)
             parts.append(scores)
-        return {name: torch.cat([part[name] for part in parts]).cpu().double().numpy() for name in parts[0]}
+        scores = {name: torch.cat([part[name] for part in parts]).cpu().double().numpy() for name in parts[0]}
+        for name, values in scores.items():
+            if not np.isfinite(values).all():
+                row = int(np.flatnonzero(~np.isfinite(values))[0])
+                raise ValueError(
+                    f"{name} of row {row} is {values[row]}: x, or what the network makes of it, holds NaN or infinite "
+                    f"values there; fill or leave out such rows"
+                )
+        return scores

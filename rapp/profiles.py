@@ -128,7 +128,7 @@ def check(
 
 
 def other_classes(data: Dataset, target: str, chosen: str | None = None) -> list[str]:
-    """The classes that take their turn as the novel one beside the target.
+    """The classes that take their turn as the novel one beside the target: none if only one class can be novel.
 
     Args:
         data: the data set.
@@ -136,6 +136,8 @@ def other_classes(data: Dataset, target: str, chosen: str | None = None) -> list
         chosen: labels or names, separated by spaces; "all"; or None for all of a small data set and, to save
             hours, the first and last of a large one.
     """
+    if data.normal:
+        return []
     others = [label for label in data.classes if label != target]
     if chosen is None and len(data) >= SMALL:
         return list(dict.fromkeys([others[0], others[-1]]))

@@ -141,18 +141,48 @@ def table3(rows: pd.DataFrame) -> pd.DataFrame:
     return _with_difference(paper.merge(ours[columns], how="left", on=columns[:3]))
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """``table2`` or ``table3`` for a terminal: three decimals, what is missing as "pending"."""
+def for_page(table: pd.DataFrame) -> pd.DataFrame:
+    """``table2`` or ``table3`` as text: three decimals; what is missing is pending."""
     what = ["setting", "dataset", *(name for name in ("model", "score", "method") if name in table)]
-    shown = table[what].copy()
-    shown["ours"] = table["ours"].map("{:.3f}".format).where(table["ours"].notna(), "pending")
-    shown["± std"] = table["std"].map("{:.3f}".format).where(table["std"].notna(), "")
+    shown = table[what].replace({"score": {"sap": "SAP", "nap": "NAP"}}) if "score" in table else table[what].copy()
+    std = table["std"].map(" ± {:.3f}".format).where(table["std"].notna(), "")
+    shown["ours"] = (table["ours"].map("{:.3f}".format) + std).where(table["ours"].notna(), "pending")
     shown["paper"] = table["paper"].map("{:.3f}".format)
-    shown["difference"] = table["difference"].map("{:+.3f}".format).where(table["difference"].notna(), "")
+    gap = table["difference"].map("{:+.3f}".format).where(table["difference"].notna(), "")
+    shown["difference"] = gap.where(~table["partial"], "a part of the data")
     for name in ("cells", "seeds", "epochs"):
         shown[name] = table[name].map("{:.0f}".format).where(table[name].notna(), "")
-    shown["remark"] = table["partial"].map({True: "a part of the data only", False: ""})
-    return shown.to_string(index=False)
+    return shown
+
+
+def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
+    """Blocks of ``table2`` in which NAP is below reconstruction error, in the paper's numbers or in ours."""
+    wide = table.pivot(index=["setting", "dataset", "model"], columns="score", values=["ours", "paper"])
+    gaps = {whose: wide[whose, "nap"] - wide[whose, "recon"] for whose in ("ours", "paper")}
+    lost = pd.DataFrame(gaps)[(gaps["ours"] < 0) | (gaps["paper"] < 0)]
+    shown = lost.map("{:+.3f}".format).where(lost.notna(), "pending")
+    return shown.add_prefix("NAP − recon, ").reset_index()
+
+
+def cost(rows: pd.DataFrame) -> pd.DataFrame:
+    """Cells, epochs, minutes of training and device, for each data set and setting."""
+    of_cells = rows.drop_duplicates(["profile", "dataset", "setting", "target", "seed", "model"])
+    grouped = of_cells.groupby(["dataset", "setting", "epochs", "device"], as_index=False)
+    table = grouped.agg(cells=("seed", "size"), minutes=("seconds", lambda seconds: round(seconds.sum() / 60, 1)))
+    return table[["dataset", "setting", "cells", "epochs", "minutes", "device"]]
+
+
+def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFrame:
+    """What published rows came from, and with what this page was made."""
+    path = BOOK / "results" / "provenance.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    of = [(f"rows of {name}", "; ".join(f"{k} {v}" for k, v in what.items()))
+          for name, what in known.items() if results_file(name) == results_file(profile)]  # fmt: skip
+    of += [
+        ("seconds", f"{seconds:.0f} for this page"),
+        ("versions", ", ".join(f"{k} {v}" for k, v in versions.items())),
+    ]
+    return pd.DataFrame(of, columns=["what", "value"])
 
 
 def beside(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> pd.DataFrame:

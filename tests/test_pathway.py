@@ -39,6 +39,12 @@ def test_pathway_by_hand():
     assert recon(x, x_hat).tolist() == [2, 0]
 
 
+def test_a_row_that_cannot_be_scored_is_named():
+    x = torch.tensor([[3.0, 1.0], [1.0, float("nan")]])
+    with pytest.raises(ValueError, match=r"recon of row 1 is nan: x, .* holds NaN or infinite values there; fill"):
+        Pathway(ENCODER, DECODER).score(x)
+
+
 def test_layer_range_and_input():
     x = torch.tensor([[3.0, 1.0]])
     with_input = Pathway(ENCODER, DECODER, include_input=True)

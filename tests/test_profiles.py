@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,12 +15,13 @@ def test_other_classes(blobs, monkeypatch):
     monkeypatch.setattr(profiles, "SMALL", 10)
     assert other_classes(blobs, "0") == ["1", "2"]
     assert other_classes(blobs, "0", "all") == ["1", "2"]
+    assert other_classes(replace(blobs, normal="0"), "1", "all") == []
     with pytest.raises(datasets.DataError, match="target 'ten'"):
         other_classes(blobs, "0", "ten")
 
 
 def test_profiles_and_changes():
-    assert settings_for("paper", "mnist-5k") == Settings(model="vae", epochs=200)
+    assert settings_for("paper", "mnist-5k") == Settings(model="vae", epochs=100, threads=1)
     quick = settings_for("quick", "mnist-5k", "ae")
     assert (quick.n_layers, quick.batch) == (5, 32)
     assert settings_for("quick", "mnist-5k", epochs=7, precision=None).epochs == 7

@@ -1,0 +1,81 @@
+"""Figures of chapter 10: the paper's tables beside ours."""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from rapp.figures import style
+
+LIMIT = 0.2  # differences beyond are drawn in the strongest colour
+
+
+def differences(table: pd.DataFrame) -> Figure:
+    """Ours minus the paper's for every number of Table 2, a panel per setting; what is pending stays empty.
+
+    Args:
+        table: as ``published.table2``.
+    """
+    settings = list(dict.fromkeys(table["setting"]))
+    rows = [table.loc[table["setting"] == setting, "dataset"].nunique() for setting in settings]
+    figure, axes = style.subplots(
+        len(settings), 1, figsize=(6.8, 0.34 * sum(rows) + 2.2), height_ratios=rows, squeeze=False
+    )
+    for ax, setting in zip(axes[:, 0], settings, strict=True):
+        part = table[table["setting"] == setting]
+        columns = [(model, score) for model in style.MODEL_NAMES for score in style.SCORE_COLOURS]
+        wide = part.pivot(index="dataset", columns=["model", "score"], values="difference")
+        wide = wide.reindex(index=list(dict.fromkeys(part["dataset"])), columns=pd.MultiIndex.from_tuples(columns))
+        sns.heatmap(
+            wide.astype(float), ax=ax, cmap="RdBu", center=0, vmin=-LIMIT, vmax=LIMIT, annot=True, fmt="+.2f",
+            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 10},
+        )  # fmt: skip
+        ax.set_facecolor("0.92")
+        ax.set(title=setting, xlabel="", ylabel="")
+        names = {"recon": "recon", "sap": "SAP", "nap": "NAP"}
+        ax.set_xticks(np.arange(len(columns)) + 0.5, [names[score] for _, score in columns], rotation=0, fontsize=10)
+        ax.tick_params(axis="y", rotation=0, labelsize=10)
+        for i, model in enumerate(style.MODEL_NAMES.values()):
+            ax.annotate(model, ((3 * i + 1.5) / len(columns), 0), (0, -22), xycoords="axes fraction",
+                        textcoords="offset points", ha="center", va="top", weight="bold", fontsize=11)  # fmt: skip
+            if i:
+                ax.axvline(3 * i, color="black", linewidth=1.5)
+    return figure
+
+
+def slopes(table: pd.DataFrame, setting: str) -> Figure:
+    """From reconstruction error over SAP to NAP, a panel per data set: ours as lines, the paper's dashed.
+
+    Args:
+        table: as ``published.table2``.
+        setting: "multimodal" or "unimodal".
+    """
+    table = table[(table["setting"] == setting)]
+    known = list(dict.fromkeys(table.dropna(subset="ours")["dataset"]))
+    columns = 3
+    lines = max(1, -(-len(known) // columns))
+    figure, axes = style.subplots(
+        lines, columns, figsize=(6.8, 2.0 * lines + 0.8), sharex=True, sharey=True, squeeze=False
+    )
+    colours = dict(zip(style.MODEL_NAMES, sns.color_palette("colorblind")[:3], strict=True))
+    for ax, name in zip(axes.flat, known, strict=False):
+        for model, colour in colours.items():
+            block = (
+                table[(table["dataset"] == name) & (table["model"] == model)]
+                .set_index("score")
+                .loc[["recon", "sap", "nap"]]
+            )
+            ax.plot(range(3), block["ours"], color=colour, marker="o", label=f"{style.MODEL_NAMES[model]}, ours")
+            ax.plot(range(3), block["paper"], color=colour, linestyle=":", label=f"{style.MODEL_NAMES[model]}, paper")
+        style.coin(ax)
+        ax.set_title(name, fontsize=12)
+        ax.set_xticks(range(3), ["recon", "SAP", "NAP"], fontsize=10)
+    for ax in axes.flat[len(known) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("AUROC", fontsize=11)
+    if known:
+        figure.legend(
+            *axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center", fontsize=10
+        )
+    return figure

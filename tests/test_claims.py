@@ -1,0 +1,60 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rapp import cells, claims, published
+from rapp.figures import tables
+
+
+@pytest.fixture
+def rows():
+    """The paper's own numbers as if they were ours, two seeds of each, but for one that is off."""
+    paper = published._read("table2.csv")
+    ours = {theirs: name for name, theirs in published.NAMES.items() if name != "mnist-5k"}
+    base = {**dict.fromkeys(cells.COLUMNS, 1), "profile": "paper", "partial": False, "target": "1", "epochs": 100}
+    made = [{**base, **row, "dataset": ours[row["dataset"]], "seed": seed}
+            for row, seed in itertools.product(paper.to_dict("records"), (0, 1))]  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def test_without_rows_every_claim_is_pending(rows):
+    assert claims.ledger(rows.head(0))["verdict"].unique().tolist() == ["pending"]
+
+
+def test_the_papers_own_numbers_reproduce_the_paper(rows):
+    ledger = claims.ledger(rows).set_index("claim")
+    gains = ledger[ledger.index.str.contains("reconstruction error, wherever|means of Table 2")]
+    assert gains["verdict"].unique().tolist() == ["reproduced"]
+    assert ledger.filter(like="lifts the VAE", axis=0)["verdict"].item() == "reproduced"
+    assert ledger.filter(like="worse than a coin", axis=0)["verdict"].item() == "not reproduced"  # these are means
+
+
+def test_what_is_off_is_counted(rows):
+    off = rows["score"].eq("nap") & rows["dataset"].eq("mnist") & rows["setting"].eq("multimodal")
+    rows.loc[off, "auroc"] = 0.4
+    ledger = claims.ledger(rows).set_index("claim")
+    line = ledger.loc["multimodal: NAP beats reconstruction error, wherever the paper's Table 2 says so"]
+    won, of = map(int, line["evidence"].split(" data")[0].split(" of "))
+    assert (of - won, line["verdict"]) == (3, "partly")
+    lost = published.where_nap_loses(published.table2(rows))
+    assert set(lost[lost["dataset"] == "MNIST"]["model"]) >= {"ae", "vae", "aae"}
+
+
+def test_the_tables_figures_draw_what_is_there_and_what_is_not(rows):
+    some = published.table2(rows[rows["dataset"].isin(["steel", "hrss"])])
+    figure = tables.differences(some)
+    drawn = [text.get_text() for ax in figure.axes for text in ax.texts if text.get_text()[:1] in "+-\u2212"]
+    assert len(drawn) == some["ours"].notna().sum()
+    assert all(float(text) == 0 for text in drawn)
+    slopes = tables.slopes(some, "unimodal")
+    assert [ax.get_title() for ax in slopes.axes if ax.lines] == ["EOPT", "STL"]  # the paper's order
+    np.testing.assert_allclose(slopes.axes[0].lines[0].get_ydata(), slopes.axes[0].lines[1].get_ydata())
+    assert not [ax for ax in tables.slopes(some.head(0), "unimodal").axes if ax.lines]
+
+
+def test_cost_adds_up_cells_once(rows):
+    cost = published.cost(rows).set_index(["dataset", "setting"])
+    assert cost.loc[("mnist", "multimodal"), "cells"] == 6
+    assert cost.loc[("mnist", "multimodal"), "minutes"] == pytest.approx(0.1)
