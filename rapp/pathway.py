@@ -244,12 +244,12 @@ class Pathway:
             if self.whitening.n_rows:
                 scores["nap"] = nap(d, self.whitening)
             parts.append(scores)
-        scores = {name: torch.cat([part[name] for part in parts]).cpu().double().numpy() for name in parts[0]}
-        for name, values in scores.items():
+        whole = {name: torch.cat([part[name] for part in parts]).cpu().double().numpy() for name in parts[0]}
+        for name, values in whole.items():
             if not np.isfinite(values).all():
                 row = int(np.flatnonzero(~np.isfinite(values))[0])
                 raise ValueError(
                     f"{name} of row {row} is {values[row]}: x, or what the network makes of it, holds NaN or infinite "
                     f"values there; fill or leave out such rows"
                 )
-        return scores
+        return whole
