@@ -30,7 +30,10 @@ HTML     := $(BUILD)/html
 empty    :=
 BUILT    := $(HTML)/.built/$(subst $(empty) ,+,$(strip $(subst /,-,$(KEYS))))
 NOTEBOOKS := $(notdir $(wildcard notebooks/*.ipynb))
-CHAPTERS := $(foreach key,$(KEYS),$(NOTEBOOKS:%=$(BUILD)/runs/$(key)/%))
+# Chapters without a dataset among their parameters are the same on all; they run for the first one.
+GENERAL  := $(notdir $(shell grep -L '"dataset = ' notebooks/*.ipynb))
+CHAPTERS := $(NOTEBOOKS:%=$(BUILD)/runs/$(firstword $(KEYS))/%) \
+            $(foreach key,$(KEYS),$(patsubst %,$(BUILD)/runs/$(key)/%,$(filter-out $(GENERAL),$(NOTEBOOKS))))
 MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/paper/* book/results/*)
 PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*')
 SETTINGS  = --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))

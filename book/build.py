@@ -74,6 +74,12 @@ def left_out(notebook: Path) -> str:
     return nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("left_out", "")
 
 
+def is_general(notebook: Path) -> bool:
+    """Whether an executed chapter is the same on every data set."""
+    run = nbformat.read(notebook, as_version=4).metadata.get("papermill")
+    return run is not None and "dataset" not in run.parameters
+
+
 def sites_page(here: str, sites: dict[str, str], reruns: list[Path]) -> str:
     """A page that lists the book on other data, and all reruns. Their pages are no part of this Sphinx project."""
     up = "" if here == "." else "../"
@@ -247,6 +253,7 @@ def build(folder: Path, keys: list[str] | None) -> int:
         parts: dict[str, Path] = {}
         for path, key in books.items():
             found = [n for name in order if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
+            found = [n for n in found if path == "." or not is_general(n)]
             parts[path], trouble = site(rendered, found, sites=sites_page(path, books, reruns))
             if trouble:
                 return _failed(trouble)

@@ -94,12 +94,14 @@ def check(
     label: str | None = None,
     other: str | None = None,
     contamination: float = 0.0,
+    results: str = "paper",
     images: bool = False,
     **changes: Any,
 ) -> Dataset:
     """Everything that a notebook's parameters can get wrong, before anything is trained.
 
-    Args: those of the notebooks; ``images`` says that nothing but images will do.
+    Args: those of the notebooks (``results``: a profile whose published rows are shown); ``images`` says that nothing
+        but images will do.
 
     Returns:
         The data set, for it had to be loaded.
@@ -113,6 +115,7 @@ def check(
     novel = data.target(target)
     other_classes(data, novel, others)
     settings = settings_for(profile, data, **changes)
+    settings_for(results, data)
     if setting not in SETTINGS:
         raise ParameterError(f"setting {setting!r} is unknown; allowed: {', '.join(SETTINGS)}")
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:

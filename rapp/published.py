@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rapp import evaluation, store
+from rapp import cells, evaluation, store
 from rapp.datasets import DataError
 
 BOOK = Path(__file__).parents[1] / "book"
@@ -57,7 +57,7 @@ def our_rows(profile: str) -> pd.DataFrame:
     """Our published rows of a profile, as ``grid.collect``; none yet: no rows."""
     path = results_file(profile)
     if not path.exists():
-        return pd.DataFrame(columns=["profile", "setting", "dataset", "target", "seed", *COLUMNS[1:]])
+        return pd.DataFrame(columns=list(cells.COLUMNS))
     return pd.read_csv(path, dtype={"target": str})
 
 

@@ -16,7 +16,18 @@ import pytest
 from tests.conftest import ROOT
 
 CHAPTERS = ("01_anomaly_detection", "02_when_reconstruction_fails", "03_rapp", "04_base_models")
-PAGES = ("intro", *CHAPTERS, "other_data", "why_numbers_differ", "sites", "notation", "status", "references")
+PAGES = (
+    "intro",
+    *CHAPTERS,
+    "10_paper_tables",
+    "other_data",
+    "cluster",
+    "why_numbers_differ",
+    "sites",
+    "notation",
+    "status",
+    "references",
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
@@ -83,7 +94,7 @@ def test_each_chapter_says_what_it_was_made_with(book, name):
 
 def test_status_lists_every_notebook_with_its_seconds(book):
     text = (book / "html" / "status.html").read_text()
-    for name in (*CHAPTERS, "why_numbers_differ"):
+    for name in (*CHAPTERS, "10_paper_tables", "why_numbers_differ"):
         assert name in text
     assert len(re.findall(r"<td><p>\d+</p></td>|<td class=\"\w+-right\"><p>\d+</p></td>", text)) >= 5
 
@@ -191,6 +202,8 @@ def test_one_site_has_a_section_per_data_set(sites):
     assert (there / "03_rapp.html").exists()
     assert (there / "04_base_models.html").exists()
     assert not (there / "02_when_reconstruction_fails.html").exists()
+    assert (sites / "10_paper_tables.html").exists()
+    assert not (there / "10_paper_tables.html").exists()  # the same on all data
     assert "left out: needs images" in (there / "status.html").read_text()
     assert "../index.html" in Links((there / "sites.html").read_text()).targets
     text = (there / "03_rapp.html").read_text()
@@ -251,7 +264,7 @@ def test_bad_tables_end_with_one_line_and_leave_the_book(book, make, tmp_path, c
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["NOTEBOOK=12"], "error: NOTEBOOK='12' names no chapter; allowed: 01, 02, 03, 04"),
+        (["NOTEBOOK=12"], "error: NOTEBOOK='12' names no chapter; allowed: 01, 02, 03, 04, 10"),
         ([], "error: NOTEBOOK='' names no chapter"),
         (["NOTEBOOK=02", "PARAMS=target=11"], "error: target 11 is no class of mnist-5k"),
         (["NOTEBOOK=04", "PARAMS=contamination=0.1"], "error: PARAMS: chapter 04 has no 'contamination'; it has"),
