@@ -1,9 +1,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from rapp import datasets, experiments, published, replicas
+from rapp import cells, datasets, experiments, published, replicas
 from rapp.baselines.classical import PCAReconstruction
 from rapp.experiments import Cell, layer_aurocs, rows_of, run_trial, run_trials, trained_afresh
 from rapp.profiles import settings_for
@@ -116,15 +117,15 @@ def test_published_means_come_from_two_sources():
 
 
 def test_committed_rows_say_where_they_come_from(blobs, tmp_path, monkeypatch):
-    assert published.committed("blobs", "quick")[0].empty
-    rows = rows_of([run_trial(blobs, Cell(TINY, "1"))])
-    (tmp_path / "results").mkdir()
-    rows.to_csv(tmp_path / "results" / "blobs-quick.csv", index=False)
-    (tmp_path / "results" / "blobs-quick.json").write_text('{"of": "2026-11-22", "seeds": "0"}')
     monkeypatch.setattr(published, "BOOK", tmp_path)
+    assert published.committed("blobs", "quick")[0].empty
+    entry = cells.Entry("quick", "blobs", Cell(TINY, "1"))
+    made = cells.record(entry, run_trial(blobs, entry.cell))
+    published.publish(pd.DataFrame(made["rows"]))
     found, words = published.committed("blobs", "quick")
     assert found["target"].tolist() == ["1"] * 3
-    assert words == "of 2026-11-22, seeds 0"
+    assert words.startswith("epochs 3, seeds 0, device cpu, torch ")
+    assert published.committed("digits", "quick")[1] == ""
 
 
 def test_training_afresh_repeats_the_bits(blobs):
