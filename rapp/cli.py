@@ -83,9 +83,10 @@ def _run(arguments: argparse.Namespace) -> int:
 def _table(arguments: argparse.Namespace) -> int:
     rows = cells.collect(arguments.out) if arguments.out else published.our_rows("paper")
     rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
+    print(f"Table 2: {published.NUMBER}\n")
     print(published.for_page(published.table2(rows)).to_string(index=False))
     if arguments.paper:
-        print("\n" + published.for_page(published.table3(rows)).to_string(index=False))
+        print(f"\nTable 3\n\n{published.for_page(published.table3(rows)).to_string(index=False)}")
     return 0
 
 

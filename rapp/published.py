@@ -15,6 +15,8 @@ NAMES = {  # ours → the paper's
     "steel": "STL", "otto": "OTTO", "sensorless": "SNSR", "mill-finished": "MI-F", "mill-inspected": "MI-V",
     "hrss": "EOPT", "asteroids": "NASA", "robot-arm": "RARM",
 }  # fmt: skip
+CLASSES = {"STL": 7, "OTTO": 9, "SNSR": 11, "MNIST": 10, "F-MNIST": 10}  # that take turns; of others one is fixed
+NUMBER = "ours ± std · paper · difference"
 COLUMNS = ["source", "model", "score", "auroc"]
 
 
@@ -109,8 +111,8 @@ def table2(rows: pd.DataFrame) -> pd.DataFrame:
         rows: as ``grid.collect``, of the paper's profile.
 
     Returns:
-        setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, seeds, epochs, partial,
-        of the paper's rows in their order; where only a part of the data was at hand, difference is NaN.
+        setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, classes, seeds, epochs,
+        partial, of the paper's rows in their order; of a part of the data or classes, difference is NaN.
     """
     block = ["setting", "dataset", "model"]
     rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
@@ -120,9 +122,10 @@ def table2(rows: pd.DataFrame) -> pd.DataFrame:
     spread = by_seed.groupby([*block, "score"])["auroc"].std().rename("std")
     ours = rows.groupby([*block, "score"]).agg(
         ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max"),
-        partial=("partial", "any"),
+        partial=("partial", "any"), classes=("target", "nunique"),
     )  # fmt: skip
     table = paper.merge(ours.join(spread).reset_index(), how="left", on=[*block, "score"])
+    table["partial"] = table["partial"].eq(True) | (table["classes"] < table["dataset"].map(CLASSES).fillna(1))
     return _with_difference(table)
 
 
@@ -142,17 +145,25 @@ def table3(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def for_page(table: pd.DataFrame) -> pd.DataFrame:
-    """``table2`` or ``table3`` as text: three decimals; what is missing is pending."""
-    what = ["setting", "dataset", *(name for name in ("model", "score", "method") if name in table)]
-    shown = table[what].replace({"score": {"sap": "SAP", "nap": "NAP"}}) if "score" in table else table[what].copy()
+    """``table2`` or ``table3`` as text: "ours ± std · paper · difference", a column per score if there are several.
+
+    What is missing is pending, and a part of the data or classes is not compared.
+    """
     std = table["std"].map(" ± {:.3f}".format).where(table["std"].notna(), "")
-    shown["ours"] = (table["ours"].map("{:.3f}".format) + std).where(table["ours"].notna(), "pending")
-    shown["paper"] = table["paper"].map("{:.3f}".format)
-    gap = table["difference"].map("{:+.3f}".format).where(table["difference"].notna(), "")
-    shown["difference"] = gap.where(~table["partial"], "a part of the data")
-    for name in ("cells", "seeds", "epochs"):
-        shown[name] = table[name].map("{:.0f}".format).where(table[name].notna(), "")
-    return shown
+    ours = (table["ours"].map("{:.3f}".format) + std).where(table["ours"].notna(), "pending")
+    gap = table["difference"].map(" · {:+.3f}".format).where(table["difference"].notna(), "")
+    gap = gap.where(~table["partial"], " · in part")
+    numbers = [name for name in ("seeds", "epochs") if name in table]
+    shown = table.assign(text=ours + table["paper"].map(" · {:.3f}".format) + gap)
+    shown[numbers] = table[numbers].map("{:.0f}".format).where(table[numbers].notna(), "")
+    if "score" not in table:
+        return shown[["setting", "dataset", "method", "text", *numbers]].rename(columns={"text": NUMBER})
+    rows = ["setting", "dataset", "model"]
+    wide = shown.pivot(index=[*rows, *numbers], columns="score", values="text")[["recon", "sap", "nap"]]
+    order = pd.MultiIndex.from_frame(shown[[*rows, *numbers]].drop_duplicates())
+    named = {"sap": "SAP", "nap": "NAP"}
+    wide = wide.reindex(order).rename(columns=named).reset_index()
+    return wide[[*rows, "recon", "SAP", "NAP", *numbers]]
 
 
 def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
