@@ -6,6 +6,7 @@ run one stack after the other; on several, or in several processes, Dask hands t
 
 import fcntl
 import importlib.util
+import logging
 import shutil
 import sys
 import time
@@ -90,7 +91,9 @@ def _mapped(checkpoints: Path | None, workers: int, scheduler: str) -> Iterator[
     here = ExitStack()
     try:
         if not scheduler:
-            local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            local = LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+            )
             here.enter_context(local)
         client = here.enter_context(Client(scheduler or local, timeout=30))
     except (OSError, ValueError) as error:

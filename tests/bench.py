@@ -10,10 +10,12 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torchvision
@@ -21,9 +23,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rapp import datasets, replicas
+from rapp import cells, datasets, grid, replicas
 from rapp.autoencoders import Autoencoder
 from rapp.evaluation import auroc
+from rapp.experiments import run_stack
 from rapp.pathway import Pathway, Whitening, nap, project
 from rapp.settings import Settings, pinned
 from rapp.splits import split
@@ -179,6 +182,38 @@ def stacks() -> None:
              f"{single * 1e3:.1f} ms / {stacked * 1e3:.1f} ms")  # fmt: skip
 
 
+def grids(folder: Path) -> None:
+    """The grid of cells: 50 models as a stack, what a cell costs beside its computation, two workers against one."""
+    x = torch.rand(1024, 20)
+    settings = Settings(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
+    alone, together = ([Run(x, x[:64], settings, seed) for seed in range(50)] for _ in range(2))
+    stack = replicas.Stack(together)
+    for run in alone:
+        run.model.train()
+    with pinned(1):
+        single, stacked = medians(lambda: [run.step(*run.draw()) for run in alone], stack.step, repeats=6, inner=2)
+    minute = 60 / (100 * alone[0].steps)  # of models that train 100 epochs
+    line("50 models one by one / as a stack, 20 features", "float32", single / stacked, "report", True,
+         f"{50 * minute / single:.1f} / {50 * minute / stacked:.1f} models a minute")  # fmt: skip
+    entries = cells.plan("tiny", ["mnist-5k"], ["multimodal"], ["ae"], 2, epochs=6, threads=1, device="cpu")
+    data = cells.data_of("mnist-5k")
+    start = time.perf_counter()
+    for entry in entries:
+        list(run_stack(data, [entry.cell], None))
+    bare = time.perf_counter() - start
+    taken = {}
+    for workers in (0, 1, 2):
+        start = time.perf_counter()
+        failed = grid.run(entries, folder / str(workers), workers)
+        taken[workers] = time.perf_counter() - start
+        assert not failed, failed
+    line("a grid of 20 cells / their computation alone", "float32", taken[0] / bare, "report", True,
+         f"{(taken[0] - bare) / 20 * 1e3:.0f} ms a cell")  # fmt: skip
+    ratio = taken[1] / taken[2]
+    line("Dask, 20 cells: 1 worker / 2 workers", "float32", ratio, "≥ 1.6", ratio >= 1.6,
+         f"{taken[1]:.1f} s / {taken[2]:.1f} s, the start of the cluster included")  # fmt: skip
+
+
 def fit_and_score(data: datasets.Dataset) -> None:
     """NAP's fit against an SVD of the same matrix, and its scoring against the forward passes that it needs."""
     full = len(data) > 40_000
@@ -218,16 +253,20 @@ def scoring(data: datasets.Dataset, x_train: Tensor) -> None:
     x = torch.from_numpy(data.x)
     x = x.repeat(-(-10_000 // len(x)), 1)[:10_000]
     for name, samples, scoring in (("ae", 0, None), ("ae", 0, torch.bfloat16), ("vae", 10, None)):
-        model = Run(x_train[:512], x_train[:256], replace(PROTOCOL, model=name), seed=0).model.eval()
+        run = Run(x_train[:8192], x_train[:256], replace(PROTOCOL, model=name, samples=1), seed=0)
+        run.epoch()
+        model = run.model.eval()
         decoder = model.decoding(samples, torch.Generator().manual_seed(0))
         pathway = Pathway(model.encoder, decoder, whitening=Whitening(torch.float32, scoring)).fit(x_train)
-        whole, passes = medians(
-            lambda p=pathway: p.score(x),
-            lambda p=pathway: [project(p.encoder, p.decoder, rows) for rows in x.split(p.chunk)],
-        )
+        with torch.no_grad():
+            whole, passes = medians(
+                lambda p=pathway: p.score(x),
+                lambda p=pathway: [project(p.encoder, p.decoder, rows) for rows in x.split(p.chunk)],
+            )
         what = f"scoring 10,000 rows / its passes, {name.upper()}" + (f", {samples} samples" if samples else "")
         precision = "f32+bf16" if scoring else "float32"
-        line(what, precision, whole / passes, "< 1.5", whole / passes < 1.5, f"{whole:.2f} s / {passes:.2f} s")
+        line(what, precision, whole / passes, "< 1.5", whole / passes < 1.5,
+             f"{whole:.2f} s / {passes:.2f} s, {len(x) / whole:.0f} rows a second")  # fmt: skip
 
 
 FIT = """
@@ -258,6 +297,8 @@ def main() -> None:
     training_steps(torch.from_numpy(data.x[:1024]))
     against_lightning(data)
     stacks()
+    with tempfile.TemporaryDirectory() as folder:
+        grids(Path(folder))
     memory()
     fit_and_score(data)
 
