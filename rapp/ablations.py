@@ -1,12 +1,15 @@
 """One thing changed at a time: what chapter 11 trains and scores beyond the paper."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import torch
+from sklearn.covariance import ledoit_wolf_shrinkage
 
+from rapp import evaluation, whitenings
 from rapp.datasets import Dataset
 from rapp.experiments import Cell, Trial, features
 from rapp.pathway import Whitening
@@ -48,3 +51,96 @@ def in_double(trial: Trial) -> Trial:
     """The same trial with its network computing in float64, to tell rounding from what is really there."""
     model = copy.deepcopy(trial.trained.model).double()
     return replace(trial, trained=replace(trial.trained, model=model))
+
+
+def independent(trial: Trial, n_rows: int) -> int:
+    """How many independent directions n_rows training differences can have at most.
+
+    The last layer is linear, so its differences are combinations of those before; and centring costs one row.
+    """
+    model = trial.trained.model
+    n_features = trial.pathway().differences(trial.x("test")[:1]).shape[1]
+    return min(n_features - model.codes * model.bottleneck, n_rows - 1)
+
+
+def differences(trial: Trial, part: str) -> np.ndarray:
+    """d of the rows of ``train``, ``val`` or ``test``, (N, D), as NumPy's."""
+    return trial.pathway().differences(trial.x(part)).cpu().numpy()
+
+
+def whitening_sweep(trial: Trial, sizes: Iterable[int]) -> pd.DataFrame:
+    """AUROC of NAP by every way of ``whitenings``, fitted on some or all of the training rows.
+
+    Args:
+        trial: trained and scored.
+        sizes: training rows to fit on; more than there are means all. Fewer are drawn at random by the trial's seed.
+
+    Returns:
+        way, rows, value, auroc, seed. The ways: "directions" (value: how many leading ones are kept), "rank" (all that
+        are independent), "plain" (every one that the SVD returns), "shrinkage" (value: α) and "chosen" (by Ledoit and
+        Wolf's formula).
+    """
+    d, d_test = differences(trial, "train"), differences(trial, "test")
+    order = np.random.default_rng(trial.cell.seed).permutation(len(d))
+    parts = []
+    for n in sorted({min(n, len(d)) for n in sizes}):
+        fitted = whitenings.decompose(d[order[:n]])
+        most, kept_all = len(fitted.singular_values_), independent(trial, n)
+        kept = np.unique(np.append(np.geomspace(1, kept_all, 25).astype(int), kept_all))
+        alphas = np.append(np.geomspace(1e-6, 1, 13), ledoit_wolf_shrinkage(d[order[:n]].astype(np.float64)))
+        by_k, by_alpha = whitenings.leading(fitted, d_test), whitenings.shrunk(fitted, d_test, alphas)
+        ways = [("directions", k, by_k[:, k - 1]) for k in kept]
+        ways += [("rank", kept_all, by_k[:, kept_all - 1]), ("plain", most, by_k[:, most - 1])]
+        ways += [("shrinkage", alpha, by_alpha[:, i]) for i, alpha in enumerate(alphas[:-1])]
+        ways += [("chosen", alphas[-1], by_alpha[:, -1])]
+        found = [(way, n, value, evaluation.auroc(trial.split.is_novel, scores)) for way, value, scores in ways]
+        parts.append(pd.DataFrame(found, columns=["way", "rows", "value", "auroc"]))
+    return pd.concat(parts, ignore_index=True).assign(seed=trial.cell.seed)
+
+
+def energies(trial: Trial, blocks: int = 12) -> pd.DataFrame:
+    """Mean square of normal and novel test rows along blocks of directions, relative to the training rows' own.
+
+    Returns:
+        direction (middle of its block), kind ("normal", "novel"), energy (1: as large as in training), seed.
+    """
+    d = differences(trial, "train")
+    fitted, most = whitenings.decompose(d), independent(trial, len(d))
+    ratios = whitenings.squares(fitted, differences(trial, "test"))[:, :most]
+    ratios *= len(d) / fitted.singular_values_[:most].astype(np.float64) ** 2
+    rows = []
+    for columns in np.array_split(np.arange(most), min(blocks, most)):
+        for kind, which in (("normal", ~trial.split.is_novel), ("novel", trial.split.is_novel)):
+            energy = ratios[np.ix_(which, columns)].mean()
+            rows.append({"direction": columns.mean() + 1, "kind": kind, "energy": energy, "seed": trial.cell.seed})
+    return pd.DataFrame(rows)
+
+
+def refitted(trial: Trial, size: int, shares: Iterable[float]) -> pd.DataFrame:
+    """AUROC of NAP fitted on training rows, and of whitenings fitted on each batch of test rows itself.
+
+    Args:
+        trial: trained and scored.
+        size: test rows a batch.
+        shares: of novel rows in the test set, by leaving novel rows out; at most the trial's own.
+
+    Returns:
+        share, fitted ("training rows", "batch, rank", "batch, shrunk"), auroc, seed.
+    """
+    d, is_novel = differences(trial, "test"), trial.split.is_novel
+    normal, novel = np.flatnonzero(~is_novel), np.flatnonzero(is_novel)
+    rows = []
+    for share in shares:
+        few = max(1, min(len(novel), round(len(normal) * share / (1 - share))))
+        kept = np.concatenate([normal, np.random.default_rng(trial.cell.seed).permutation(novel)[:few]])
+        scores = {
+            "training rows": trial.scores["nap"][kept],
+            "batch, rank": whitenings.per_batch(
+                d[kept], size, lambda fit, of: whitenings.by_rank(fit, of, independent(trial, len(fit)))
+            ),
+            "batch, shrunk": whitenings.per_batch(d[kept], size, whitenings.by_ledoit_wolf),
+        }
+        for fitted, values in scores.items():
+            auroc = evaluation.auroc(is_novel[kept], values)
+            rows.append({"share": share, "fitted": fitted, "auroc": auroc, "seed": trial.cell.seed})
+    return pd.DataFrame(rows)

@@ -35,3 +35,37 @@ def test_over_epochs_asks_for_no_epochs_of_the_settings(blobs):
     one = ablations.over_epochs(blobs, Cell(TINY, "1"), at=[2])
     other = ablations.over_epochs(blobs, Cell(replace(TINY, epochs=9), "1"), at=[2])
     assert one.equals(other)
+
+
+@pytest.fixture
+def trial(blobs):
+    return run_trial(blobs, Cell(TINY, "1"))
+
+
+def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):
+    table = ablations.whitening_sweep(trial, [12, 10**6])
+    all_rows = len(trial.split.train)
+    assert sorted(table["rows"].unique()) == [12, all_rows]
+    of = table[table["rows"] == all_rows].set_index("way")["auroc"]
+    assert of["rank"] == of["directions"].iloc[-1] == pytest.approx(trial.aurocs()["nap"], abs=2e-4)
+    assert set(of.index) == {"directions", "rank", "plain", "shrinkage", "chosen"}
+    assert table.query("rows == 12 and way == 'rank'")["value"].item() == 10  # of 14 units, 4 are of the linear layer
+
+
+def test_the_last_layer_adds_no_independent_direction(trial):
+    assert ablations.independent(trial, 10**6) == trial.whitening.rank
+    assert ablations.independent(trial, 5) == 4
+
+
+def test_training_rows_have_energy_one(trial):
+    trial.split = replace(trial.split, test=trial.split.train, is_novel=np.arange(len(trial.split.train)) % 2 == 0)
+    halves = ablations.energies(trial, blocks=1).set_index("kind")["energy"]
+    assert halves.mean() == pytest.approx(1, rel=1e-3)
+
+
+def test_a_batch_that_whitens_itself_has_no_ranking_if_it_is_small(trial):
+    table = ablations.refitted(trial, 8, [0.35, 0.1]).set_index(["share", "fitted"])["auroc"]
+    assert len(table) == 6
+    assert (table[:, "batch, rank"] - 0.5).abs().max() < 0.05  # batches of 7 and 8 rows: 6/7 and 7/8, at random
+    assert table[0.35, "training rows"] == pytest.approx(trial.aurocs()["nap"])
+    assert 0 <= table[0.1, "batch, shrunk"] <= 1
