@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.decomposition import PCA
 
 from rapp import evaluation, whitenings
 from rapp.datasets import Dataset
-from rapp.experiments import Cell, Trial, features
+from rapp.experiments import SCORING_THREADS, Cell, Trial, features
 from rapp.pathway import Whitening
 from rapp.settings import pinned
 from rapp.training import Run, Trained
@@ -65,14 +66,16 @@ def independent(trial: Trial, n_rows: int) -> int:
 
 def differences(trial: Trial, part: str) -> np.ndarray:
     """d of the rows of ``train``, ``val`` or ``test``, (N, D), as NumPy's."""
-    return trial.pathway().differences(trial.x(part)).cpu().numpy()
+    with pinned(SCORING_THREADS):
+        return trial.pathway().differences(trial.x(part)).cpu().numpy()
 
 
-def whitening_sweep(trial: Trial, sizes: Iterable[int]) -> pd.DataFrame:
+def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iterable[int]) -> pd.DataFrame:
     """AUROC of NAP by every way of ``whitenings``, fitted on some or all of the training rows.
 
     Args:
         trial: trained and scored.
+        d, d_test: its ``differences`` of training and test rows, which take a while to make.
         sizes: training rows to fit on; more than there are means all. Fewer are drawn at random by the trial's seed.
 
     Returns:
@@ -80,7 +83,6 @@ def whitening_sweep(trial: Trial, sizes: Iterable[int]) -> pd.DataFrame:
         are independent), "plain" (every one that the SVD returns), "shrinkage" (value: α) and "chosen" (by Ledoit and
         Wolf's formula).
     """
-    d, d_test = differences(trial, "train"), differences(trial, "test")
     order = np.random.default_rng(trial.cell.seed).permutation(len(d))
     parts = []
     for n in sorted({min(n, len(d)) for n in sizes}):
@@ -98,36 +100,41 @@ def whitening_sweep(trial: Trial, sizes: Iterable[int]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).assign(seed=trial.cell.seed)
 
 
-def energies(trial: Trial, blocks: int = 12) -> pd.DataFrame:
+def energies(of: PCA, d_test: np.ndarray, is_novel: np.ndarray, independent: int, blocks: int = 12) -> pd.DataFrame:
     """Mean square of normal and novel test rows along blocks of directions, relative to the training rows' own.
 
+    Args:
+        of: the training rows' decomposition.
+        d_test: (N, D) differences of test rows.
+        is_novel: (N,) which of them are novel.
+        independent: how many directions count.
+        blocks: into how many they are put together.
+
     Returns:
-        direction (middle of its block), kind ("normal", "novel"), energy (1: as large as in training), seed.
+        direction (middle of its block), kind ("normal", "novel"), energy (1: as large as in training).
     """
-    d = differences(trial, "train")
-    fitted, most = whitenings.decompose(d), independent(trial, len(d))
-    ratios = whitenings.squares(fitted, differences(trial, "test"))[:, :most]
-    ratios *= len(d) / fitted.singular_values_[:most].astype(np.float64) ** 2
+    ratios = whitenings.squares(of, d_test)[:, :independent]
+    ratios *= of.n_samples_ / of.singular_values_[:independent].astype(np.float64) ** 2
     rows = []
-    for columns in np.array_split(np.arange(most), min(blocks, most)):
-        for kind, which in (("normal", ~trial.split.is_novel), ("novel", trial.split.is_novel)):
-            energy = ratios[np.ix_(which, columns)].mean()
-            rows.append({"direction": columns.mean() + 1, "kind": kind, "energy": energy, "seed": trial.cell.seed})
+    for columns in np.array_split(np.arange(independent), min(blocks, independent)):
+        for kind, which in (("normal", ~is_novel), ("novel", is_novel)):
+            rows.append({"direction": columns.mean() + 1, "kind": kind, "energy": ratios[which][:, columns].mean()})
     return pd.DataFrame(rows)
 
 
-def refitted(trial: Trial, size: int, shares: Iterable[float]) -> pd.DataFrame:
+def refitted(trial: Trial, d: np.ndarray, size: int, shares: Iterable[float]) -> pd.DataFrame:
     """AUROC of NAP fitted on training rows, and of whitenings fitted on each batch of test rows itself.
 
     Args:
         trial: trained and scored.
+        d: its ``differences`` of test rows.
         size: test rows a batch.
         shares: of novel rows in the test set, by leaving novel rows out; at most the trial's own.
 
     Returns:
         share, fitted ("training rows", "batch, rank", "batch, shrunk"), auroc, seed.
     """
-    d, is_novel = differences(trial, "test"), trial.split.is_novel
+    is_novel = trial.split.is_novel
     normal, novel = np.flatnonzero(~is_novel), np.flatnonzero(is_novel)
     rows = []
     for share in shares:

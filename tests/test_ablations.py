@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rapp import ablations
+from rapp import ablations, whitenings
 from rapp.experiments import Cell, run_trial
 from rapp.settings import Settings
 
@@ -43,7 +43,7 @@ def trial(blobs):
 
 
 def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):
-    table = ablations.whitening_sweep(trial, [12, 10**6])
+    table = ablations.whitening_sweep(trial, *(ablations.differences(trial, p) for p in ("train", "test")), [12, 10**6])
     all_rows = len(trial.split.train)
     assert sorted(table["rows"].unique()) == [12, all_rows]
     of = table[table["rows"] == all_rows].set_index("way")["auroc"]
@@ -58,13 +58,16 @@ def test_the_last_layer_adds_no_independent_direction(trial):
 
 
 def test_training_rows_have_energy_one(trial):
-    trial.split = replace(trial.split, test=trial.split.train, is_novel=np.arange(len(trial.split.train)) % 2 == 0)
-    halves = ablations.energies(trial, blocks=1).set_index("kind")["energy"]
-    assert halves.mean() == pytest.approx(1, rel=1e-3)
+    d = ablations.differences(trial, "train")
+    halves = ablations.energies(whitenings.decompose(d), d, np.arange(len(d)) % 2 == 0, 10, blocks=2)
+    assert halves.groupby("direction")["energy"].mean().tolist() == pytest.approx([1, 1], rel=1e-3)
+    assert halves["direction"].tolist() == [3, 3, 8, 8]
 
 
 def test_a_batch_that_whitens_itself_has_no_ranking_if_it_is_small(trial):
-    table = ablations.refitted(trial, 8, [0.35, 0.1]).set_index(["share", "fitted"])["auroc"]
+    table = ablations.refitted(trial, ablations.differences(trial, "test"), 8, [0.35, 0.1]).set_index(
+        ["share", "fitted"]
+    )["auroc"]
     assert len(table) == 6
     assert (table[:, "batch, rank"] - 0.5).abs().max() < 0.05  # batches of 7 and 8 rows: 6/7 and 7/8, at random
     assert table[0.35, "training rows"] == pytest.approx(trial.aurocs()["nap"])
