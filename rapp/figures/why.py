@@ -65,7 +65,7 @@ def energies(blocks: pd.DataFrame) -> Figure:
         mean = blocks[blocks["kind"] == kind].groupby("direction")["energy"].mean()
         ax.plot(mean.index, mean, marker=marker, color=colour, label=f"{kind} test samples")
     ax.axhline(1, color="black", linewidth=1, linestyle="--", zorder=0, label="training rows")
-    ax.set(xscale="log", yscale="log", xlabel="direction, from largest to smallest variance")
+    ax.set(yscale="log", xlabel="direction, from largest to smallest variance")
     ax.set_ylabel("mean square / training rows'")
     ax.legend(frameon=False)
     return figure
