@@ -225,11 +225,15 @@ def rows_of(trials: Iterable[Trial]) -> pd.DataFrame:
 
 
 @pinned(SCORING_THREADS)
-def layer_aurocs(trial: Trial) -> pd.DataFrame:
-    """AUROC of SAP and NAP from each layer alone and from the pathway's layers up to it.
+def layer_aurocs(trial: Trial, ranges: Sequence[str] = ("alone", "up to")) -> pd.DataFrame:
+    """AUROC of SAP and NAP from ranges of layers: each layer alone, the pathway's layers up to it, or those from it on.
+
+    Args:
+        trial: trained and scored.
+        ranges: which of "alone", "up to" and "from".
 
     Returns:
-        score, layers ("alone" or "up to"), layer, auroc, seed.
+        score, layers (one of ``ranges``), layer, auroc, seed.
     """
     n_layers = trial.cell.settings.n_layers
     every, start = range(n_layers + 1), trial.pathway().layers[0]
@@ -238,8 +242,10 @@ def layer_aurocs(trial: Trial) -> pd.DataFrame:
     ends = np.cumsum([0, *sizes])
     rows = []
     for layer in every:
-        for which, first in (("alone", layer), ("up to", start)):
-            columns = slice(ends[first], ends[layer + 1])
+        bounds = {"alone": (layer, layer), "up to": (start, layer), "from": (layer, n_layers)}
+        for which in ranges:
+            first, last = bounds[which]
+            columns = slice(ends[first], ends[last + 1])
             if columns.start == columns.stop:  # the input up to itself, where it is left out
                 continue
             d = d_test[:, columns]

@@ -93,6 +93,10 @@ def test_layer_aurocs_agree_with_the_whole_pathway(blobs):
     assert table["sap", "alone", 0] == pytest.approx(trial.aurocs()["recon"], abs=1e-6)
     for name in ("sap", "nap"):
         assert table[name, "up to", 2] == pytest.approx(trial.aurocs()[name], abs=1e-6)
+    onwards = layer_aurocs(trial, ["from"]).set_index(["score", "layers", "layer"])["auroc"]
+    for name in ("sap", "nap"):
+        assert onwards[name, "from", 1] == table[name, "up to", 2]
+        assert onwards[name, "from", 2] == table[name, "alone", 2]
 
 
 def test_published_values_stand_beside_ours_with_the_difference(blobs):

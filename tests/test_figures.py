@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rapp.figures import models, pathway, reconstruction, setups
+from rapp.figures import models, pathway, reconstruction, setups, why
 
 RNG = np.random.default_rng(0)
 NOVEL = np.arange(60) >= 40
@@ -20,6 +20,8 @@ LAYERS = pd.DataFrame(
 PER_CLASS = pd.DataFrame({"target": ["0", "1", "1"], "auroc": [0.9, 0.3, 0.4]})
 THEIRS = pd.DataFrame({"target": ["0", "1"], "auroc": [0.95, 0.45]})
 CLOUD = RNG.normal(size=(30, 2))
+CUTS_BY_ROWS = pd.DataFrame({"rows": [9, 9, 99, 99], "kept": [1, 5] * 2, "alpha": [0.1, 0.5] * 2, "auroc": 0.6})
+EPOCHS = ROWS.assign(epoch=[1, 2, 4] * 3, val_error=3.0)
 GRID = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
 FIGURES = {
     "reconstructions": lambda: reconstruction.reconstructions(
@@ -32,6 +34,13 @@ FIGURES = {
     "whitening": lambda: pathway.whitening(RNG.normal(size=(50, 2)), {"A": (1.0, 2.0), "B": (0.5, 0.1)}),
     "layers": lambda: pathway.layer_contributions(LAYERS, 2),
     "assumptions": lambda: pathway.assumptions({"normal": [0.1], "novel": [0.3]}, {"normal": [0], "novel": [1]}),
+    "prefixes and suffixes": lambda: pathway.layer_contributions(LAYERS.replace("alone", "from"), 2),
+    "spectrum": lambda: why.spectrum({"float32": np.geomspace(1, 1e-7, 9), "float64": np.geomspace(1, 1e-16, 9)}, 7),
+    "cuts": lambda: why.cuts(CUTS_BY_ROWS, CUTS_BY_ROWS, CUTS_BY_ROWS[::2]),
+    "energies": lambda: why.energies(
+        pd.DataFrame({"direction": [1, 4] * 2, "kind": ["normal", "novel"] * 2, "energy": [1.0, 2, 3, 4]})
+    ),
+    "over epochs": lambda: why.over_epochs(EPOCHS),
     "scores": lambda: models.by_model(ROWS),
     "classes": lambda: models.by_class(ROWS.assign(target="1", committed=[True, False, False] * 3), {"1": "1"}),
     "pathway of a table": lambda: pathway.pathway(RNG.normal(size=6), RNG.normal(size=6), None, 3),

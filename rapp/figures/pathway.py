@@ -80,15 +80,15 @@ def whitening(d: np.ndarray, points: dict[str, tuple[float, float]]) -> Figure:
 
 
 def layer_contributions(rows: pd.DataFrame, n_layers: int) -> Figure:
-    """AUROC of SAP and NAP from each layer alone and from the layers up to it.
+    """AUROC of SAP and NAP from two kinds of ranges of layers.
 
     Args:
-        rows: score ("sap", "nap"), layers ("alone", "up to"), layer (0 … ℓ), seed, auroc.
+        rows: score ("sap", "nap"), layers (two of "alone", "up to" and "from"), layer (0 … ℓ), seed, auroc.
         n_layers: ℓ.
     """
     figure, axes = style.subplots(1, 2, figsize=(6.8, 3.4), sharey=True)
-    titles = {"alone": "from layer i alone", "up to": "from all layers up to i"}
-    for ax, (which, title) in zip(axes, titles.items(), strict=True):
+    titles = {"alone": "from layer i alone", "up to": "from all layers up to i", "from": "from layer i to the last"}
+    for ax, which in zip(axes, [which for which in titles if which in set(rows["layers"])], strict=True):
         for name, marker in (("sap", "o"), ("nap", "s")):
             part = rows[(rows["score"] == name) & (rows["layers"] == which)]
             grouped = part.groupby("layer")["auroc"]
@@ -96,7 +96,7 @@ def layer_contributions(rows: pd.DataFrame, n_layers: int) -> Figure:
             ax.plot(mean.index, mean, marker=marker, color=style.SCORE_COLOURS[name], label=style.SCORE_NAMES[name])
             ax.fill_between(mean.index, grouped.min(), grouped.max(), color=style.SCORE_COLOURS[name], alpha=0.2)
         style.coin(ax)
-        ax.set(title=title, xlabel="layer i", xticks=range(n_layers + 1), xlim=(-0.3, n_layers + 0.3))
+        ax.set(title=titles[which], xlabel="layer i", xticks=range(n_layers + 1), xlim=(-0.3, n_layers + 0.3))
     axes[0].set_ylabel("AUROC")
     axes[0].legend(frameon=False)
     return figure

@@ -1,0 +1,153 @@
+"""One thing changed at a time: what chapter 11 trains and scores beyond the paper."""
+
+import copy
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.decomposition import PCA
+
+from rapp import evaluation, whitenings
+from rapp.datasets import Dataset
+from rapp.experiments import SCORING_THREADS, Cell, Trial, features
+from rapp.pathway import Whitening
+from rapp.settings import pinned
+from rapp.training import Run, Trained
+
+
+def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
+    """AUROCs of one training run after some of its epochs, by the weights of that epoch and not by the best so far.
+
+    Args:
+        data: the data set.
+        cell: what to train; of its settings, ``epochs`` counts for nothing.
+        at: epochs to score after, counted from 1; the last one ends the run. Nothing is cached.
+
+    Returns:
+        epoch, val_error, score, auroc, seed.
+    """
+    rows = cell.split(data)
+    x = features(data, rows)
+    train, val = (torch.from_numpy(x[part]) for part in (rows.train, rows.val))
+    run, parts = Run(train, val, replace(cell.settings, epochs=max(at)), cell.seed), []
+    for epoch in range(1, max(at) + 1):
+        with pinned(cell.settings.threads):
+            run.epoch()
+        if epoch not in at:
+            continue
+        model = copy.deepcopy(run.model).eval()
+        trained = Trained(model, run.settings, cell.seed, str(run.device), epoch, run.seconds, run.history)
+        trial = Trial(data, cell, rows, x, trained, Whitening())
+        trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
+        trial.scores = trial.scores_of("test")
+        scored = trial.rows()[["score", "auroc", "seed"]]
+        parts.append(scored.assign(epoch=epoch, val_error=run.history[-1]["val_error"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def in_double(trial: Trial) -> Trial:
+    """The same trial with its network computing in float64, to tell rounding from what is really there."""
+    model = copy.deepcopy(trial.trained.model).double()
+    return replace(trial, trained=replace(trial.trained, model=model))
+
+
+def independent(trial: Trial, n_rows: int) -> int:
+    """How many independent directions n_rows training differences can have at most.
+
+    The last layer is linear, so its differences are combinations of those before; and centring costs one row.
+    """
+    model = trial.trained.model
+    n_features = trial.pathway().differences(trial.x("test")[:1]).shape[1]
+    return min(n_features - model.codes * model.bottleneck, n_rows - 1)
+
+
+def differences(trial: Trial, part: str) -> np.ndarray:
+    """d of the rows of ``train``, ``val`` or ``test``, (N, D), as NumPy's."""
+    with pinned(SCORING_THREADS):
+        return trial.pathway().differences(trial.x(part)).cpu().numpy()
+
+
+def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iterable[int]) -> pd.DataFrame:
+    """AUROC of NAP by every way of ``whitenings``, fitted on some or all of the training rows.
+
+    Args:
+        trial: trained and scored.
+        d, d_test: its ``differences`` of training and test rows, which take a while to make.
+        sizes: training rows to fit on; more than there are means all. Fewer are drawn at random by the trial's seed.
+
+    Returns:
+        way, rows, value, auroc, seed. The ways: "directions" (value: how many leading ones are kept), "rank" (all that
+        are independent), "plain" (every one that the SVD returns), "shrinkage" (value: α) and "chosen" (by Ledoit and
+        Wolf's formula).
+    """
+    order = np.random.default_rng(trial.cell.seed).permutation(len(d))
+    parts = []
+    for n in sorted({min(n, len(d)) for n in sizes}):
+        fitted = whitenings.decompose(d[order[:n]])
+        most, kept_all = len(fitted.singular_values_), independent(trial, n)
+        kept = np.unique(np.append(np.geomspace(1, kept_all, 25).astype(int), kept_all))
+        alphas = np.append(np.geomspace(1e-6, 1, 13), ledoit_wolf_shrinkage(d[order[:n]].astype(np.float64)))
+        by_k, by_alpha = whitenings.leading(fitted, d_test), whitenings.shrunk(fitted, d_test, alphas)
+        ways = [("directions", k, by_k[:, k - 1]) for k in kept]
+        ways += [("rank", kept_all, by_k[:, kept_all - 1]), ("plain", most, by_k[:, most - 1])]
+        ways += [("shrinkage", alpha, by_alpha[:, i]) for i, alpha in enumerate(alphas[:-1])]
+        ways += [("chosen", alphas[-1], by_alpha[:, -1])]
+        found = [(way, n, value, evaluation.auroc(trial.split.is_novel, scores)) for way, value, scores in ways]
+        parts.append(pd.DataFrame(found, columns=["way", "rows", "value", "auroc"]))
+    return pd.concat(parts, ignore_index=True).assign(seed=trial.cell.seed)
+
+
+def energies(of: PCA, d_test: np.ndarray, is_novel: np.ndarray, independent: int, blocks: int = 12) -> pd.DataFrame:
+    """Mean square of normal and novel test rows along blocks of directions, relative to the training rows' own.
+
+    Args:
+        of: the training rows' decomposition.
+        d_test: (N, D) differences of test rows.
+        is_novel: (N,) which of them are novel.
+        independent: how many directions count.
+        blocks: into how many they are put together.
+
+    Returns:
+        direction (middle of its block), kind ("normal", "novel"), energy (1: as large as in training).
+    """
+    ratios = whitenings.squares(of, d_test)[:, :independent]
+    ratios *= of.n_samples_ / of.singular_values_[:independent].astype(np.float64) ** 2
+    rows = []
+    for columns in np.array_split(np.arange(independent), min(blocks, independent)):
+        for kind, which in (("normal", ~is_novel), ("novel", is_novel)):
+            rows.append({"direction": columns.mean() + 1, "kind": kind, "energy": ratios[which][:, columns].mean()})
+    return pd.DataFrame(rows)
+
+
+def refitted(trial: Trial, d: np.ndarray, size: int, shares: Iterable[float]) -> pd.DataFrame:
+    """AUROC of NAP fitted on training rows, and of whitenings fitted on each batch of test rows itself.
+
+    Args:
+        trial: trained and scored.
+        d: its ``differences`` of test rows.
+        size: test rows a batch.
+        shares: of novel rows in the test set, by leaving novel rows out; at most the trial's own.
+
+    Returns:
+        share, fitted ("training rows", "batch, rank", "batch, shrunk"), auroc, seed.
+    """
+    is_novel = trial.split.is_novel
+    normal, novel = np.flatnonzero(~is_novel), np.flatnonzero(is_novel)
+    rows = []
+    for share in shares:
+        few = max(1, min(len(novel), round(len(normal) * share / (1 - share))))
+        kept = np.concatenate([normal, np.random.default_rng(trial.cell.seed).permutation(novel)[:few]])
+        scores = {
+            "training rows": trial.scores["nap"][kept],
+            "batch, rank": whitenings.per_batch(
+                d[kept], size, lambda fit, of: whitenings.by_rank(fit, of, independent(trial, len(fit)))
+            ),
+            "batch, shrunk": whitenings.per_batch(d[kept], size, whitenings.by_ledoit_wolf),
+        }
+        for fitted, values in scores.items():
+            auroc = evaluation.auroc(is_novel[kept], values)
+            rows.append({"share": share, "fitted": fitted, "auroc": auroc, "seed": trial.cell.seed})
+    return pd.DataFrame(rows)
