@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-CHAPTERS = ("01_anomaly_detection", "02_when_reconstruction_fails", "03_rapp", "04_base_models")
+CHAPTERS = ("01_anomaly_detection", "02_when_reconstruction_fails", "03_rapp", "04_base_models", "11_why_nap_works")
 PAGES = (
     "intro",
     *CHAPTERS,
@@ -264,7 +264,7 @@ def test_bad_tables_end_with_one_line_and_leave_the_book(book, make, tmp_path, c
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["NOTEBOOK=12"], "error: NOTEBOOK='12' names no chapter; allowed: 01, 02, 03, 04, 10"),
+        (["NOTEBOOK=12"], "error: NOTEBOOK='12' names no chapter; allowed: 01, 02, 03, 04, 10, 11"),
         ([], "error: NOTEBOOK='' names no chapter"),
         (["NOTEBOOK=02", "PARAMS=target=11"], "error: target 11 is no class of mnist-5k"),
         (["NOTEBOOK=04", "PARAMS=contamination=0.1"], "error: PARAMS: chapter 04 has no 'contamination'; it has"),
