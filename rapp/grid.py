@@ -91,8 +91,9 @@ def _mapped(checkpoints: Path | None, workers: int, scheduler: str) -> Iterator[
         raise ParameterError("--workers and --scheduler need Dask: pip install '.[cluster]'") from error
     here = ExitStack()
     # Dask makes glibc return freed memory at once; torch then spends a third of its time getting it back.
-    keep = {f"distributed.nanny.pre-spawn-environ.MALLOC_{what}_THRESHOLD_": 2**30 for what in ("TRIM", "MMAP")}
-    here.enter_context(dask.config.set(keep))
+    keep = {"TRIM": 2**30, "MMAP": 2**25}  # bytes; glibc takes no more for the second
+    of_worker = {f"distributed.nanny.pre-spawn-environ.MALLOC_{name}_THRESHOLD_": size for name, size in keep.items()}
+    here.enter_context(dask.config.set(of_worker))
     try:
         if not scheduler:
             local = LocalCluster(
