@@ -88,7 +88,7 @@ def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iter
     for n in sorted({min(n, len(d)) for n in sizes}):
         fitted = whitenings.decompose(d[order[:n]])
         most, kept_all = len(fitted.singular_values_), independent(trial, n)
-        kept = np.unique(np.append(np.geomspace(1, kept_all, 25).astype(int), kept_all))
+        kept = np.unique([*np.geomspace(1, kept_all, 25).astype(int), max(1, kept_all // 2), kept_all])
         alphas = np.append(np.geomspace(1e-6, 1, 13), ledoit_wolf_shrinkage(d[order[:n]].astype(np.float64)))
         by_k, by_alpha = whitenings.leading(fitted, d_test), whitenings.shrunk(fitted, d_test, alphas)
         ways = [("directions", k, by_k[:, k - 1]) for k in kept]

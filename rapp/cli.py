@@ -33,11 +33,11 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
     run.add_argument("--profile", default="paper", help="training settings (default: paper)")
-    run.add_argument("--dataset", nargs="+", required=True, help="names of data sets")
+    run.add_argument("--dataset", nargs="+", required=True, help=f"of {', '.join(datasets.LOADERS)}")
     run.add_argument("--setting", nargs="+", default=["multimodal"], help="multimodal, unimodal (default: multimodal)")
     run.add_argument("--model", nargs="+", default=list(MODELS), help=f"default: {' '.join(MODELS)}")
-    run.add_argument("--target", nargs="+", help="classes (default: all)")
-    run.add_argument("--seeds", type=int, default=1, help="trials per cell: seeds 0 to SEEDS − 1 (default: 1)")
+    run.add_argument("--target", nargs="+", help="the novel classes, or the normal ones if unimodal (default: all)")
+    run.add_argument("--seeds", type=int, default=1, help="trials of each class: seeds 0 to SEEDS − 1 (default: 1)")
     run.add_argument("--params", default="", help='settings that differ from the profile\'s: "epochs=30 batch=64"')
     run.add_argument("--out", type=Path, default=folder, help="folder of the cells' files (default: in the cache)")
     run.add_argument("--workers", type=int, default=0, help="processes of a local Dask cluster (default: none)")
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     table = commands.add_parser("table", help="print the paper's tables: ours ± std, paper, difference")
-    table.add_argument("--paper", action="store_true", help="Table 3 as well, whose rivals are pending")
+    table.add_argument("--paper", action="store_true", help="print Table 3 as well")
     table.add_argument("--out", type=Path, help="take a grid's folder instead of the published rows")
     table.set_defaults(command=_table)
 
@@ -83,6 +83,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _table(arguments: argparse.Namespace) -> int:
     rows = cells.collect(arguments.out) if arguments.out else published.our_rows("paper")
     rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
+    if arguments.out and rows.empty:
+        raise ParameterError(f"no finished cells of the paper's profile under {arguments.out}")
     print(f"Table 2: {published.NUMBER}\n")
     print(published.for_page(published.table2(rows)).to_string(index=False))
     if arguments.paper:

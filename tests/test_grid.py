@@ -25,6 +25,7 @@ def entries(blobs, monkeypatch):
     """Two classes by two seeds of the blobs, as a grid finds them by name."""
     monkeypatch.setitem(datasets.LOADERS, "blobs", lambda _: blobs)
     cells.data_of.cache_clear()
+    cells._checksum_of.cache_clear()
     return [cells.Entry("tiny", "blobs", Cell(TINY, target, seed)) for target in "01" for seed in (0, 1)]
 
 
@@ -40,6 +41,15 @@ def test_a_grid_has_a_row_per_cell_and_score_and_a_second_run_does_nothing(entri
     monkeypatch.setattr(grid, "run_stack", None)
     assert grid.run(entries, tmp_path) == []
     assert cells.collect(tmp_path).equals(rows)
+
+
+def test_cells_of_other_data_are_made_again(entries, blobs, tmp_path, monkeypatch, capsys):
+    grid.run(entries[:1], tmp_path)
+    monkeypatch.setitem(datasets.CHECKSUMS, "blobs", "1" * 64)
+    cells._checksum_of.cache_clear()
+    grid.run(entries[:1], tmp_path)
+    assert "1 cells, 0 of them done" in capsys.readouterr().err.splitlines()[-2]
+    assert cells.collect(tmp_path)["data_sha256"].unique() == ["1" * 64]
 
 
 def test_force_does_finished_cells_again(entries, tmp_path, monkeypatch):
