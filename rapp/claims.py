@@ -69,7 +69,7 @@ def _about_gains(table: pd.DataFrame) -> Iterator[Claim]:
         wide = table[table["setting"] == setting].pivot(
             index=["dataset", "model"], columns="score", values=["paper", "ours"]
         )
-        known = wide["ours"].notna().all(axis=1).to_numpy()
+        known = pd.DataFrame(wide["ours"]).notna().all(axis=1).to_numpy()
         for score in ("sap", "nap"):
             theirs, ours = ((wide[whose, score] - wide[whose, "recon"]).to_numpy() for whose in ("paper", "ours"))
             for better, words in ((True, "beats"), (False, "does not beat")):
