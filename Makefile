@@ -60,14 +60,10 @@ book: $(BUILT)  ## run the notebooks and build the site
 $(BUILT): $(CHAPTERS) $(PAGES)
 	@$(PY) book/build.py --build $(BUILD) $(KEYS)
 
-# One data set's chapters. Those that share trained models run one after the other, beside them the others; all wait for
-# the first one's, so that a parameter that is wrong is told once.
-MAKEFLAGS += --jobs=2
-FIRST := $(BUILD)/runs/$(firstword $(KEYS))/01_anomaly_detection.ipynb
+# One data set's chapters. 02, 03, 04 and 11 share trained models, so they do not run side by side.
 define chapters
 $(BUILD)/runs/$(2)/%.ipynb: notebooks/%.ipynb $(MODULE) book/execute.py $(wildcard $(1)) | $(READY)
 	@$(PY) book/execute.py $$< $$@ --dataset $(call quoted,$(1)) $(call label_of,$(1)) $$(SETTINGS)
-$(filter-out $(FIRST),$(NOTEBOOKS:%=$(BUILD)/runs/$(2)/%)): | $(FIRST)
 $(BUILD)/runs/$(2)/03_rapp.ipynb: | $(BUILD)/runs/$(2)/02_when_reconstruction_fails.ipynb
 $(BUILD)/runs/$(2)/04_base_models.ipynb: | $(BUILD)/runs/$(2)/03_rapp.ipynb
 $(BUILD)/runs/$(2)/11_why_nap_works.ipynb: | $(BUILD)/runs/$(2)/04_base_models.ipynb
