@@ -72,6 +72,9 @@ def slopes(table: pd.DataFrame, setting: str) -> Figure:
         ax.set_xticks(range(3), ["recon", "SAP", "NAP"], fontsize=10)
     for ax in axes.flat[len(known) :]:
         ax.set_axis_off()
+    if not known:
+        figure.set_size_inches(6.8, 0.6)
+        axes[0, 1].text(0.5, 0.5, "no rows yet", ha="center", va="center")
     for ax in axes[:, 0]:
         ax.set_ylabel("AUROC", fontsize=11)
     if known:
