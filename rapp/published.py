@@ -56,7 +56,7 @@ def results_file(profile: str) -> Path:
 
 
 def our_rows(profile: str) -> pd.DataFrame:
-    """Our published rows of a profile, as ``grid.collect``; none yet: no rows."""
+    """Our published rows of a profile, as ``cells.collect``; none yet: no rows."""
     path = results_file(profile)
     if not path.exists():
         return pd.DataFrame(columns=list(cells.COLUMNS))
@@ -64,7 +64,7 @@ def our_rows(profile: str) -> pd.DataFrame:
 
 
 def publish(rows: pd.DataFrame) -> list[Path]:
-    """Put rows of ``grid.collect`` among the published ones, in place of older ones of the same cells.
+    """Put rows of ``cells.collect`` among the published ones, in place of older ones of the same cells.
 
     Returns:
         The files that were written.
@@ -108,7 +108,7 @@ def table2(rows: pd.DataFrame) -> pd.DataFrame:
     classes and seeds; our standard deviation is that over seeds of the means over classes (one seed: NaN).
 
     Args:
-        rows: as ``grid.collect``, of the paper's profile.
+        rows: as ``cells.collect``, of the paper's profile.
 
     Returns:
         setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, classes, seeds, epochs,

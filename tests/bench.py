@@ -165,17 +165,25 @@ def against_lightning(data: datasets.Dataset) -> None:
          f"{max(speeds[2:]):.0f} / {speeds[0]:.0f}")  # fmt: skip
 
 
+def alone_and_stacked(n: int, n_features: int, repeats: int, inner: int) -> tuple[float, float, int]:
+    """Seconds of a step of n models, one by one and as one stack of replicas, and how many steps an epoch has."""
+    x = torch.rand(1024, n_features)
+    settings = Settings(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
+    alone, together = ([Run(x, x[:64], settings, seed) for seed in range(n)] for _ in range(2))
+    stack = replicas.Stack(together)
+    for run in alone:
+        run.model.train()
+    with pinned(1):
+        single, stacked = medians(
+            lambda: [run.step(*run.draw()) for run in alone], stack.step, repeats=repeats, inner=inner
+        )
+    return single, stacked, alone[0].steps
+
+
 def stacks() -> None:
     """Eight models one after the other against the same as one stack of replicas: for which widths it pays."""
     for n_features in (20, 64, 100, 784):
-        x = torch.rand(1024, n_features)
-        settings = Settings(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
-        alone, together = ([Run(x, x[:64], settings, seed) for seed in range(8)] for _ in range(2))
-        stack = replicas.Stack(together)
-        for run in alone:
-            run.model.train()
-        with pinned(1):
-            single, stacked = medians(lambda: [run.step(*run.draw()) for run in alone], stack.step, repeats=8, inner=4)  # noqa: B023
+        single, stacked, _ = alone_and_stacked(8, n_features, repeats=8, inner=4)
         pays = n_features <= replicas.NARROW
         line(f"8 models one by one / as a stack, {n_features} features", "float32", single / stacked,
              "> 1" if pays else "(not used)", single / stacked > 1 or not pays,
@@ -184,15 +192,8 @@ def stacks() -> None:
 
 def grids(folder: Path) -> None:
     """The grid of cells: 50 models as a stack, what a cell costs beside its computation, two workers against one."""
-    x = torch.rand(1024, 20)
-    settings = Settings(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
-    alone, together = ([Run(x, x[:64], settings, seed) for seed in range(50)] for _ in range(2))
-    stack = replicas.Stack(together)
-    for run in alone:
-        run.model.train()
-    with pinned(1):
-        single, stacked = medians(lambda: [run.step(*run.draw()) for run in alone], stack.step, repeats=6, inner=2)
-    minute = 60 / (100 * alone[0].steps)  # of models that train 100 epochs
+    single, stacked, steps = alone_and_stacked(50, 20, repeats=6, inner=2)
+    minute = 60 / (100 * steps)  # of models that train 100 epochs
     line("50 models one by one / as a stack, 20 features", "float32", single / stacked, "report", True,
          f"{50 * minute / single:.1f} / {50 * minute / stacked:.1f} models a minute")  # fmt: skip
     entries = cells.plan("tiny", ["mnist-5k"], ["multimodal"], ["ae"], 2, epochs=6, threads=1, device="cpu")
