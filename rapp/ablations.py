@@ -12,10 +12,10 @@ from sklearn.decomposition import PCA
 
 from rapp import evaluation, whitenings
 from rapp.datasets import Dataset
-from rapp.experiments import SCORING_THREADS, Cell, Trial, features
-from rapp.pathway import Whitening
-from rapp.settings import pinned
+from rapp.experiments import features, scored
+from rapp.settings import Settings, pinned
 from rapp.training import Run, Trained
+from rapp.trials import SCORING_THREADS, Cell, Trial
 
 
 def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
@@ -29,22 +29,20 @@ def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
     Returns:
         epoch, val_error, score, auroc, seed.
     """
-    rows = cell.split(data)
+    settings, rows = cell.settings, cell.split(data)
+    assert isinstance(settings, Settings)
     x = features(data, rows)
     train, val = (torch.from_numpy(x[part]) for part in (rows.train, rows.val))
-    run, parts = Run(train, val, replace(cell.settings, epochs=max(at)), cell.seed), []
+    run, parts = Run(train, val, replace(settings, epochs=max(at)), cell.seed), []
     for epoch in range(1, max(at) + 1):
-        with pinned(cell.settings.threads):
+        with pinned(settings.threads):
             run.epoch()
         if epoch not in at:
             continue
         model = copy.deepcopy(run.model).eval()
         trained = Trained(model, run.settings, cell.seed, str(run.device), epoch, run.seconds, run.history)
-        trial = Trial(data, cell, rows, x, trained, Whitening())
-        trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
-        trial.scores = trial.scores_of("test")
-        scored = trial.rows()[["score", "auroc", "seed"]]
-        parts.append(scored.assign(epoch=epoch, val_error=run.history[-1]["val_error"]))
+        aurocs = scored(data, cell, rows, x, trained).rows()[["score", "auroc", "seed"]]
+        parts.append(aurocs.assign(epoch=epoch, val_error=run.history[-1]["val_error"]))
     return pd.concat(parts, ignore_index=True)
 
 

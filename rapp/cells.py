@@ -12,17 +12,19 @@ from typing import Any
 
 import pandas as pd
 
-from rapp import datasets, provenance, store
+from rapp import baselines, datasets, provenance, store
 from rapp.datasets import Dataset
-from rapp.experiments import Cell, Trial
 from rapp.profiles import ParameterError, settings_for
+from rapp.settings import RivalSettings, Settings
 from rapp.training import say
+from rapp.trials import Cell, Scored
 
 COLUMNS = (
-    "profile", "setting", "dataset", "target", "seed", "model", "score", "auroc", "aupr", "epochs", "best_epoch",
-    "n_train", "n_test", "seconds", "device", "precision", "torch", "commit", "data_sha256", "partial",
+    "profile", "setting", "contamination", "dataset", "target", "seed", "model", "score", "auroc", "aupr", "epochs",
+    "best_epoch", "n_train", "n_test", "seconds", "seconds_per_1000", "device", "precision", "torch", "commit",
+    "data_sha256", "partial",
 )  # fmt: skip
-GRIDS = ("multimodal", "unimodal")  # the settings of the paper's tables
+KEY = ["profile", "dataset", "setting", "contamination", "target", "seed", "model"]  # of a cell
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Entry:
         """Where its result goes, relative to the grid's folder: it carries all that decides the numbers."""
         what = dataclasses.asdict(self.cell)
         for where in ("device", "threads", "compile"):  # wherever it runs, it is the same cell
-            del what["settings"][where]
+            what["settings"].pop(where, None)
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
         name = f"{self.cell.target}-{self.cell.seed}-{digest}.json"
         return Path(self.profile, self.dataset, self.cell.setting, self.cell.settings.model, name)
@@ -50,7 +52,22 @@ class Entry:
 
 @functools.lru_cache(maxsize=2)
 def data_of(name: str) -> Dataset:
-    return datasets.load(name)
+    """A data set by name, or two as "normal+novel" (``datasets.beside``)."""
+    normal, plus, novel = name.partition("+")
+    return datasets.beside(datasets.load(normal), novel) if plus else datasets.load(name)
+
+
+def _settings(profile: str, data: Dataset, model: str, **changes: Any) -> Settings | RivalSettings:
+    """The settings of an autoencoder or a rival."""
+    if model not in baselines.RIVALS:
+        return settings_for(profile, data, model, **changes)
+    try:
+        of = baselines.settings(model, profile, **changes)
+        if baselines.RIVALS[model].of.NEEDS_IMAGES and data.image_shape is None:
+            raise ParameterError(f"{model} needs images, and {data.name} is a table")
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
+    return of
 
 
 def plan(
@@ -60,17 +77,21 @@ def plan(
     models: Sequence[str],
     seeds: int,
     targets: Sequence[str] | None = None,
+    contaminations: Sequence[float] = (0.0,),
     **changes: object,
 ) -> list[Entry]:
     """Every cell of the product; a data set with a fixed normal class has the unimodal setting only (paper, 5.1).
+
+    Two data sets as "normal+novel" have the out-of-distribution setting only, whatever ``settings`` says.
 
     Args:
         profile: of ``profiles.PROFILES``.
         names: data sets.
         settings: "multimodal", "unimodal".
-        models: "ae", "vae", "aae".
+        models: "ae", "vae", "aae", or rivals (``baselines.RIVALS``).
         seeds: 0 to seeds − 1; a seed stands for a trial.
         targets: classes; None for all.
+        contaminations: shares of novel rows hidden among the training and validation rows.
         changes: settings that differ from the profile's.
 
     Raises:
@@ -78,36 +99,37 @@ def plan(
     """
     if seeds < 1:
         raise ParameterError(f"seeds={seeds} must be at least 1")
-    if unknown := [setting for setting in settings if setting not in GRIDS]:
-        raise ParameterError(f"setting {unknown[0]!r} is unknown here; allowed: {', '.join(GRIDS)}")
+    if unknown := [setting for setting in settings if setting not in ("multimodal", "unimodal")]:
+        raise ParameterError(f"setting {unknown[0]!r} is unknown here; allowed: multimodal, unimodal")
     label = " ".join([profile, *(f"{name}={value}" for name, value in changes.items())])
     entries = []
     for dataset in names:
         data = data_of(dataset)
-        of_model = [settings_for(profile, data, model, **changes) for model in models]
-        for setting in settings:
+        of_model = [_settings(profile, data, model, **changes) for model in models]
+        for setting in ["out-of-distribution"] if "+" in dataset else settings:
             if data.normal and setting != "unimodal":
                 say(f"{dataset} has a fixed normal class, {data.normal!r}: no {setting} cells")
                 continue
-            all_targets = [data.normal] if data.normal else data.classes
-            chosen = [data.target(target) for target in targets] if targets and not data.normal else all_targets
+            all_targets = [data.normal] if data.normal else data.classes[1:] if "+" in dataset else data.classes
+            some = targets and not data.normal and "+" not in dataset
             entries += [
-                Entry(label, dataset, Cell(of, target, seed, setting))
+                Entry(label, dataset, Cell(of, target, seed, setting, contamination=contamination))
                 for of in of_model
-                for target in chosen
+                for contamination in contaminations
+                for target in (map(data.target, targets) if targets and some else all_targets)
                 for seed in range(seeds)
             ]
     return entries
 
 
-def record(entry: Entry, trial: Trial) -> dict:
+def record(entry: Entry, trial: Scored) -> dict:
     """What a cell's file holds: a row per score, and what the numbers came from."""
     about = provenance.versions()
     common: dict[str, Any] = {
         "profile": entry.profile,
-        "best_epoch": trial.trained.best_epoch,
+        "best_epoch": trial.best_epoch,
         "n_test": len(trial.split.test),
-        "device": trial.trained.device,
+        "device": trial.device,
         "precision": trial.cell.settings.precision,
         "torch": about["torch"],
         "commit": provenance.commit(),
@@ -160,6 +182,4 @@ def collect(*folders: Path) -> pd.DataFrame:
             if result and "rows" in result:
                 rows.setdefault(path.relative_to(folder), result["rows"])
     frame = pd.DataFrame([row for of_cell in rows.values() for row in of_cell], columns=list(COLUMNS))
-    return frame.sort_values(
-        ["profile", "dataset", "setting", "target", "seed", "model"], kind="stable", ignore_index=True
-    )
+    return frame.sort_values(KEY, kind="stable", ignore_index=True)

@@ -5,7 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rapp import cells, datasets, grid, published, store
+from rapp import cells, datasets, detectors, grid, published, store
 from rapp.autoencoders import MODELS
 from rapp.profiles import ParameterError, parse
 
@@ -33,11 +33,24 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
     run.add_argument("--profile", default="paper", help="training settings (default: paper)")
-    run.add_argument("--dataset", nargs="+", required=True, help=f"of {', '.join(datasets.LOADERS)}")
+    run.add_argument(
+        "--dataset",
+        nargs="+",
+        required=True,
+        help=f"of {', '.join(datasets.LOADERS)}; two as normal+novel: out-of-distribution",
+    )
     run.add_argument("--setting", nargs="+", default=["multimodal"], help="multimodal, unimodal (default: multimodal)")
-    run.add_argument("--model", nargs="+", default=list(MODELS), help=f"default: {' '.join(MODELS)}")
+    run.add_argument(
+        "--model",
+        nargs="+",
+        default=list(MODELS),
+        help=f"of {', '.join(detectors.names())} (default: {' '.join(MODELS)})",
+    )
     run.add_argument("--target", nargs="+", help="the novel classes, or the normal ones if unimodal (default: all)")
     run.add_argument("--seeds", type=int, default=1, help="trials of each class: seeds 0 to SEEDS − 1 (default: 1)")
+    run.add_argument(
+        "--contamination", type=float, nargs="+", default=[0.0], help="shares of novel training rows (default: 0)"
+    )
     run.add_argument("--params", default="", help='settings that differ from the profile\'s: "epochs=30 batch=64"')
     run.add_argument("--out", type=Path, default=folder, help="folder of the cells' files (default: in the cache)")
     run.add_argument("--workers", type=int, default=0, help="processes of a local Dask cluster (default: none)")
@@ -68,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.model,
         arguments.seeds,
         arguments.target,
+        arguments.contamination,
         **parse(arguments.params),
     )
     failed = grid.run(entries, arguments.out, arguments.workers, arguments.scheduler, arguments.force)

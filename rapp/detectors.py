@@ -1,4 +1,8 @@
-"""RaPP as a scikit-learn estimator, at home in a ``Pipeline``, in ``cross_validate`` and in ``GridSearchCV``."""
+"""Every method by name, and RaPP as a scikit-learn estimator, at home in a ``Pipeline`` and in ``cross_validate``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -7,13 +11,79 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rapp import evaluation
-from rapp.pathway import Pathway
-from rapp.profiles import bottleneck
+from rapp import baselines, evaluation
+from rapp.autoencoders import MODELS
+from rapp.baselines.base import Detector
+from rapp.datasets import Dataset
+from rapp.pathway import Pathway, Whitening
+from rapp.profiles import bottleneck, settings_for
 from rapp.settings import Settings
-from rapp.training import train
+from rapp.training import train as train_one
+from rapp.trials import TEST_SAMPLES
 
 METHODS = ("nap", "sap", "recon")
+
+
+def names() -> list[str]:
+    """The methods: base models with the scores along their pathway, then the rivals."""
+    return [*MODELS, *baselines.RIVALS]
+
+
+def make(name: str, image_shape: tuple[int, int] | None = None, profile: str = "paper", **changes: Any) -> Detector:
+    """A method by name: ``fit(train, validation, seed)``, then ``scores(x)``, higher = more novel.
+
+    Args:
+        name: of ``names()``.
+        image_shape: (height, width) of the rows, which are flattened; None for a table's, standardised beforehand.
+        profile: "paper", "quick" or "tiny".
+        changes: options that differ from the profile's.
+
+    Raises:
+        ValueError: naming the value and what is allowed.
+    """
+    if name in baselines.RIVALS:
+        return baselines.build(baselines.settings(name, profile, **changes), image_shape)
+    if name not in MODELS:
+        raise ValueError(f"method {name!r} is unknown; allowed: {', '.join(names())}")
+    return PathwayDetector(image_shape=image_shape, model=name, profile=profile, changes=changes)
+
+
+@dataclass(kw_only=True)
+class PathwayDetector(Detector):
+    """A base model scored along its pathway, trained and scored as in the book: nap, sap, recon.
+
+    Args:
+        model: "ae", "vae" or "aae".
+        profile: of ``profiles.PROFILES``.
+        changes: settings that differ from the profile's.
+    """
+
+    model: str = "ae"
+    profile: str = "paper"
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:
+        rows = np.concatenate([train, validation]).astype(np.float32)
+        about = Dataset("rows", rows, np.full(len(rows), "normal"), ("normal",), self.image_shape, "", "", "", ("",))
+        settings = settings_for(self.profile, about, self.model, **self.changes)
+        x, val = torch.from_numpy(rows).split([len(train), len(validation)])
+        self.trained, self._seed = train_one(x, val, settings, seed, cache, progress), seed
+        self.where = self.trained.device
+        self._whitening = Whitening()
+        self._pathway().fit(x.to(self.where))
+        return self.trained.seconds
+
+    def _pathway(self) -> Pathway:
+        """Its noise starts anew: the same rows get the same scores."""
+        generator = torch.Generator(torch.device(self.where)).manual_seed(self._seed)
+        decoder = self.trained.model.decoding(TEST_SAMPLES, generator)
+        include_input = self.image_shape is None
+        return Pathway(self.trained.model.encoder, decoder, include_input=include_input, whitening=self._whitening)
+
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        dtype = next(self.trained.model.parameters()).dtype
+        scores = self._pathway().score(torch.as_tensor(x, dtype=dtype, device=self.where))
+        return {name: scores[name] for name in ("nap", "sap", "recon")}
 
 
 class RaPP(OutlierMixin, BaseEstimator):
@@ -90,7 +160,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         rows = torch.from_numpy(x[random.permutation(len(x))])
         held_out = len(x) // 5
         val, fitted = (rows[:held_out], rows[held_out:]) if held_out else (rows, rows)
-        trained = train(fitted.float(), val.float(), settings, random.randint(2**31 - 1), progress=False)
+        trained = train_one(fitted.float(), val.float(), settings, random.randint(2**31 - 1), progress=False)
         self.model_ = trained.model.double()
         self.n_iter_ = len(trained.history)
         self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True).fit(fitted)

@@ -1,9 +1,8 @@
-"""From names to rows: one trial is a data set, a setting, a target class, a model and a seed."""
+"""From cells to trials: what the cache lacks is trained, everything is scored."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,97 +10,17 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 from sklearn.preprocessing import StandardScaler
 
-from rapp import evaluation, store
+from rapp import baselines, evaluation, store
+from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
-from rapp.pathway import Pathway, Whitening, encode, nap, sap
+from rapp.pathway import Whitening, encode, nap, sap
 from rapp.replicas import stack_is_faster
-from rapp.settings import Settings, pinned, resolve_device
+from rapp.settings import RivalSettings, Settings, pinned, resolve_device
 from rapp.splits import Split, split
 from rapp.training import Run, Trained, cache_files, model_key, say, train_stack
+from rapp.trials import SCORING_THREADS, Cell, RivalTrial, Scored, Trial
 
-SCORING_THREADS = 2  # pinned as in training; what is left of a core more or less is in the seventh digit
-TEST_SAMPLES = 10  # stochastic reconstructions that the VAE averages to score (authors' code)
 STACK = 8  # replicas in one stack at most: a fixed number, so that no rounding depends on the number of cores
-
-
-class Detector(Protocol):
-    """What every rival of ``rapp.baselines`` can do."""
-
-    def fit(self, x: np.ndarray) -> "Detector": ...
-    def score(self, x: np.ndarray) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a trial is made of, but for the data."""
-
-    settings: Settings
-    target: str
-    seed: int = 0
-    setting: str = "multimodal"
-    novelty_ratio: float | None = None  # None: the setting's own
-    contamination: float = 0.0  # share of novel rows in training and validation
-
-    def split(self, data: Dataset) -> Split:
-        """This cell's rows of a data set."""
-        return split(data.y, self.target, self.setting, self.seed, self.novelty_ratio, self.contamination)
-
-
-@dataclass
-class Trial:
-    """One trained and scored cell."""
-
-    data: Dataset = field(repr=False)
-    cell: Cell
-    split: Split = field(repr=False)
-    features: np.ndarray = field(repr=False)  # (N, n_features) float32, all rows of the data as the model sees them
-    trained: Trained
-    whitening: Whitening = field(repr=False)
-    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # of the test rows, higher = more novel
-
-    def x(self, part: str) -> torch.Tensor:
-        """The rows of ``train``, ``val`` or ``test`` in the model's dtype and on its device."""
-        like = next(self.trained.model.parameters())
-        return torch.from_numpy(self.features[getattr(self.split, part)]).to(like)
-
-    def pathway(self, layers: Sequence[int] | None = None, whitening: Whitening | None = None) -> Pathway:
-        """The model's pathway; its noise starts anew, so that scores do not depend on what was scored before."""
-        generator = torch.Generator(torch.device(self.trained.device)).manual_seed(self.cell.seed)
-        decoder = self.trained.model.decoding(TEST_SAMPLES, generator)
-        include_input = self.data.image_shape is None
-        return Pathway(self.trained.model.encoder, decoder, layers, include_input, whitening=whitening)
-
-    def scores_of(self, part: str) -> dict[str, np.ndarray]:
-        """Scores of the rows of ``train``, ``val`` or ``test``."""
-        with pinned(SCORING_THREADS):
-            return self.pathway(whitening=self.whitening).score(self.x(part))
-
-    def aurocs(self) -> dict[str, float]:
-        """AUROC of each score on the test rows."""
-        return {name: evaluation.auroc(self.split.is_novel, values) for name, values in self.scores.items()}
-
-    def rows(self) -> pd.DataFrame:
-        """A tidy row per score."""
-        about = {
-            "dataset": self.data.name,
-            "setting": self.cell.setting,
-            "contamination": self.cell.contamination,
-            "target": self.cell.target,
-            "model": self.cell.settings.model,
-            "seed": self.cell.seed,
-            "epochs": self.cell.settings.epochs,
-            "n_train": len(self.split.train),
-            "seconds": round(self.trained.seconds, 1),
-        }
-        return pd.DataFrame(
-            {
-                **about,
-                "score": name,
-                "auroc": evaluation.auroc(self.split.is_novel, values),
-                "aupr": evaluation.aupr(self.split.is_novel, values),
-            }
-            for name, values in self.scores.items()
-        )
 
 
 def features(data: Dataset, rows: Split) -> np.ndarray:
@@ -113,9 +32,10 @@ def features(data: Dataset, rows: Split) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Job:
-    """A cell with its rows."""
+    """A cell of an autoencoder with its rows."""
 
     cell: Cell
+    settings: Settings
     split: Split
     features: np.ndarray
 
@@ -123,14 +43,17 @@ class _Job:
         train, val = (torch.from_numpy(self.features[rows]) for rows in (self.split.train, self.split.val))
         return train, val, self.cell.seed
 
+    def scored(self, data: Dataset, trained: Trained) -> Trial:
+        return scored(data, self.cell, self.split, self.features, trained)
+
     def is_trained(self) -> bool:
         train, val, seed = self.inputs()
-        return cache_files(model_key(train, val, self.cell.settings, seed), _models())[0].exists()
+        return cache_files(model_key(train, val, self.settings, seed), _models())[0].exists()
 
 
 def _jobs(data: Dataset, cells: Sequence[Cell]) -> list[_Job]:
-    rows = [cell.split(data) for cell in cells]
-    return [_Job(cell, of, features(data, of)) for cell, of in zip(cells, rows, strict=True)]
+    rows = [(cell, cell.settings, cell.split(data)) for cell in cells]
+    return [_Job(cell, of, s, features(data, s)) for cell, of, s in rows if isinstance(of, Settings)]
 
 
 def _models() -> Path:
@@ -138,7 +61,7 @@ def _models() -> Path:
 
 
 def _train(jobs: Sequence[_Job], progress: bool) -> list[Trained]:
-    return train_stack([job.inputs() for job in jobs], jobs[0].cell.settings, _models(), progress)
+    return train_stack([job.inputs() for job in jobs], jobs[0].settings, _models(), progress)
 
 
 def run_trials(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
@@ -149,7 +72,7 @@ def run_trials(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
     """
     jobs = _jobs(data, cells)
     _train_missing([job for job in jobs if not job.is_trained()])
-    return [_scored(data, job, _train([job], progress=True)[0]) for job in jobs]
+    return [job.scored(data, _train([job], progress=True)[0]) for job in jobs]
 
 
 def run_trial(data: Dataset, cell: Cell) -> Trial:
@@ -160,22 +83,22 @@ def run_trial(data: Dataset, cell: Cell) -> Trial:
 def _train_missing(jobs: Sequence[_Job]) -> None:
     if not jobs:
         return
-    device = resolve_device(jobs[0].cell.settings.device)
+    device = resolve_device(jobs[0].settings.device)
     size = STACK if stack_is_faster(jobs[0].features.shape[1], device) else 1
     stacks: list[list[_Job]] = []
-    for settings in dict.fromkeys(job.cell.settings for job in jobs):
-        alike = [job for job in jobs if job.cell.settings == settings]
+    for settings in dict.fromkeys(job.settings for job in jobs):
+        alike = [job for job in jobs if job.settings == settings]
         stacks += [alike[i : i + size] for i in range(0, len(alike), size)]
-    threads = max(job.cell.settings.threads for job in jobs)
+    threads = max(job.settings.threads for job in jobs)
     at_once = max(1, min(len(stacks), cpu_count() // threads)) if device.type == "cpu" else 1
     if at_once == 1:
         for stack in stacks:
             _train(stack, progress=True)
         return
     with pinned(threads):
-        one_of = {stack[0].cell.settings: stack[0].inputs() for stack in stacks}
+        one_of = {stack[0].settings: stack[0].inputs() for stack in stacks}
         each = {of: Run(*rows[:2], of, seed=0).estimate() * of.epochs for of, rows in one_of.items()}
-        seconds = sum(each[stack[0].cell.settings] for stack in stacks)
+        seconds = sum(each[stack[0].settings] for stack in stacks)
     say(f"{len(jobs)} models to train, {at_once} processes: about {seconds / at_once / 60:.0f} min or more")
     done = 0
     work = (delayed(_train)(stack, progress=False) for stack in stacks)
@@ -184,21 +107,38 @@ def _train_missing(jobs: Sequence[_Job]) -> None:
         say(f"{done} of {len(jobs)} models trained")
 
 
-def _scored(data: Dataset, job: _Job, trained: Trained) -> Trial:
-    """Fit the pathway on the training rows, score the test rows."""
-    trial = Trial(data, job.cell, job.split, job.features, trained, Whitening())
+def scored(data: Dataset, cell: Cell, rows: Split, x: np.ndarray, trained: Trained) -> Trial:
+    """Fit a trained model's pathway on the training rows of x (N, n_features), score the test rows."""
+    trial = Trial(data=data, cell=cell, split=rows, features=x, trained=trained, whitening=Whitening())
     with pinned(SCORING_THREADS):
         trial.pathway(whitening=trial.whitening).fit(trial.x("train"))
-    trial.scores = trial.scores_of("test")
+    trial.score_test()
     return trial
 
 
+def run_rivals(data: Dataset, cells: Sequence[Cell], cache: Path | None = None) -> Iterator[RivalTrial]:
+    """Fit each rival on the training rows of its cell, score the test rows.
+
+    Args:
+        cache: folder of trained rivals; None for the one of all models.
+    """
+    for cell in cells:
+        assert isinstance(cell.settings, RivalSettings)
+        rows = cell.split(data)
+        x = features(data, rows)
+        detector = baselines.build(cell.settings, data.image_shape)
+        detector.fit(x[rows.train], x[rows.val], cell.seed, cache or _models())
+        trial = RivalTrial(data=data, cell=cell, split=rows, features=x, detector=detector)
+        trial.score_test()
+        yield trial
+
+
 def run_stack(data: Dataset, cells: Sequence[Cell], models: Path | None) -> Iterator[Trial]:
-    """``run_trials`` for cells of equal settings, trained as one stack, with a model cache of the caller's or none."""
+    """``run_trials`` for autoencoders of equal settings, trained as one stack, with a cache of the caller's or none."""
     jobs = _jobs(data, cells)
-    trained = train_stack([job.inputs() for job in jobs], cells[0].settings, models, progress=False)
+    trained = train_stack([job.inputs() for job in jobs], jobs[0].settings, models, progress=False)
     for job, model in zip(jobs, trained, strict=True):
-        yield _scored(data, job, model)
+        yield job.scored(data, model)
 
 
 def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
@@ -210,16 +150,17 @@ def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) ->
 def detector_aurocs(
     detector: Detector, data: Dataset, target: str, setting: str, seeds: int, contamination: float = 0.0
 ) -> np.ndarray:
-    """AUROC of any detector with ``fit(x)`` and ``score(x)``, higher = more novel, (seeds,): one split each."""
+    """AUROC of a detector's first score, (seeds,): one split each."""
     results = []
     for seed in range(seeds):
         rows = split(data.y, target, setting, seed, contamination=contamination)
         x = features(data, rows)
-        results.append(evaluation.auroc(rows.is_novel, detector.fit(x[rows.train]).score(x[rows.test])))
+        scores = detector.fit(x[rows.train], x[rows.val], seed).scores(x[rows.test])
+        results.append(evaluation.auroc(rows.is_novel, next(iter(scores.values()))))
     return np.array(results)
 
 
-def rows_of(trials: Iterable[Trial]) -> pd.DataFrame:
+def rows_of(trials: Iterable[Scored]) -> pd.DataFrame:
     """The tidy rows of several trials."""
     return pd.concat([trial.rows() for trial in trials], ignore_index=True)
 
@@ -235,7 +176,7 @@ def layer_aurocs(trial: Trial, ranges: Sequence[str] = ("alone", "up to")) -> pd
     Returns:
         score, layers (one of ``ranges``), layer, auroc, seed.
     """
-    n_layers = trial.cell.settings.n_layers
+    n_layers = trial.settings.n_layers
     every, start = range(n_layers + 1), trial.pathway().layers[0]
     d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
     sizes = [h.shape[1] for h in encode(trial.trained.model.encoder, trial.x("test")[:2])[0]]

@@ -20,17 +20,22 @@ from tqdm import tqdm
 from rapp import cells, store
 from rapp.cells import Entry
 from rapp.datasets import Dataset
-from rapp.experiments import STACK, run_stack
+from rapp.experiments import STACK, run_rivals, run_stack
 from rapp.profiles import ParameterError
 from rapp.replicas import stack_is_faster
-from rapp.settings import Settings, resolve_device
+from rapp.settings import RivalSettings, Settings, resolve_device
 from rapp.training import say
 
 SHARE = 0.6  # of a GPU's free memory that a stack may take
 
 
-def stack_size(data: Dataset, settings: Settings) -> int:
-    """How many replicas train together: on a CPU as in ``experiments``, on a GPU as many as its memory takes."""
+def stack_size(data: Dataset, settings: Settings | RivalSettings) -> int:
+    """How many replicas train together: on a CPU as in ``experiments``, on a GPU as many as its memory takes.
+
+    Rivals train alone.
+    """
+    if isinstance(settings, RivalSettings):
+        return 1
     device = resolve_device(settings.device)
     n_features = data.x.shape[1]
     if not stack_is_faster(n_features, device):
@@ -50,7 +55,8 @@ def run_unit(entries: Sequence[Entry], checkpoints: Path | None) -> list[dict]:
     mine = checkpoints / store.sha256(*(str(entry.file) for entry in entries))[:16] if checkpoints else None
     try:
         data = cells.data_of(entries[0].dataset)
-        trials = run_stack(data, [entry.cell for entry in entries], mine)
+        is_rival = isinstance(entries[0].cell.settings, RivalSettings)
+        trials = (run_rivals if is_rival else run_stack)(data, [entry.cell for entry in entries], mine)
         results = [cells.record(entry, trial) for entry, trial in zip(entries, trials, strict=True)]
     except Exception as error:
         if len(entries) == 1:

@@ -14,9 +14,10 @@ from joblib import cpu_count
 
 from rapp import store
 from rapp.datasets import CHECKSUMS, Dataset
-from rapp.experiments import STACK, TEST_SAMPLES, Trial
+from rapp.experiments import STACK
 from rapp.replicas import stack_is_faster
-from rapp.settings import Settings
+from rapp.settings import RivalSettings, Settings
+from rapp.trials import TEST_SAMPLES, RivalTrial, Trial
 
 SHOWN = ("n_layers", "bottleneck", "samples", "epochs", "batch", "lr", "precision", "compile", "threads")
 
@@ -42,6 +43,25 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
         "samples to score": f"{TEST_SAMPLES} (VAE)",
         "device": f"{trials[0].trained.device}, {_machine()}",
         "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+    }
+    return pd.DataFrame({"what": about.keys(), "value": about.values()})
+
+
+def made_with_rivals(trials: Sequence[RivalTrial], profile: str, seconds: float) -> pd.DataFrame:
+    """``made_with`` for a page of rivals: each one's settings are on a line of its own."""
+    options = {
+        of.model: of.options for of in (trial.cell.settings for trial in trials) if isinstance(of, RivalSettings)
+    }
+    tested = dict.fromkeys((trial.cell.setting, trial.data.class_name(trial.cell.target)) for trial in trials)
+    about = {
+        **about_data(trials[0].data),
+        "settings": "; ".join(f"{setting}, target class {target}" for setting, target in tested),
+        "profile": profile,
+        "seeds": ", ".join(str(seed) for seed in sorted({trial.cell.seed for trial in trials})),
+        **{name: ", ".join(f"{option} {value}" for option, value in of) for name, of in options.items()},
+        "device": f"{trials[0].device}, {_machine()}",
+        "seconds": f"{sum(trial.seconds for trial in trials):.0f} of training, {seconds:.0f} for this page",
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
     return pd.DataFrame({"what": about.keys(), "value": about.values()})

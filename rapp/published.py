@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from rapp import cells, evaluation, store
+from rapp.autoencoders import MODELS
 from rapp.datasets import DataError
 
 BOOK = Path(__file__).parents[1] / "book"
@@ -60,7 +61,7 @@ def our_rows(profile: str) -> pd.DataFrame:
     path = results_file(profile)
     if not path.exists():
         return pd.DataFrame(columns=list(cells.COLUMNS))
-    return pd.read_csv(path, dtype={"target": str})
+    return pd.read_csv(path, dtype={"target": str}).reindex(columns=list(cells.COLUMNS)).fillna({"contamination": 0.0})
 
 
 def publish(rows: pd.DataFrame) -> list[Path]:
@@ -70,32 +71,34 @@ def publish(rows: pd.DataFrame) -> list[Path]:
         The files that were written.
     """
     written = []
-    cell = ["profile", "dataset", "setting", "target", "seed", "model", "score"]
     about_path = BOOK / "results" / "provenance.json"
     about = json.loads(about_path.read_text(encoding="utf-8")) if about_path.exists() else {}
     for path, new in rows.groupby(rows["profile"].map(results_file)):
         old = our_rows(new["profile"].iloc[0])
         merged = pd.concat([old, new.astype({"target": str})] if len(old) else [new])
-        merged = merged.drop_duplicates(cell, keep="last").sort_values(cell[:-1], kind="stable")
+        merged = merged.drop_duplicates([*cells.KEY, "score"], keep="last").sort_values(cells.KEY, kind="stable")
         store.write_text(path, merged.to_csv(index=False, lineterminator="\n"))
         for profile, of_profile in merged.groupby("profile"):
             about[str(profile)] = {
                 name: ", ".join(map(str, sorted(of_profile[name].unique())))
                 for name in ("dataset", "seed", "epochs", "device", "precision", "torch", "commit")
-            } | {"hours of training": round(of_profile.drop_duplicates(cell[:-1])["seconds"].sum() / 3600, 2)}
+            } | {"hours of training": round(of_profile.drop_duplicates(cells.KEY)["seconds"].sum() / 3600, 2)}
         written.append(path)
     store.write_text(about_path, json.dumps(about, indent=1, sort_keys=True) + "\n")
     return written
 
 
 def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
-    """Our published rows of a data set, and where they come from, in words; none: an empty frame, "".
+    """Our published rows of the autoencoders on a data set, multimodal, and where they come from, in words.
+
+    None: an empty frame, "".
 
     Returns:
         As ``experiments.rows_of``.
     """
     rows = our_rows(profile)
-    rows = rows[(rows["dataset"] == dataset) & (rows["profile"] == profile)]
+    rows = rows[(rows["dataset"] == dataset) & (rows["profile"] == profile) & rows["model"].isin(list(MODELS))]
+    rows = rows[(rows["setting"] == "multimodal") & (rows["contamination"] == 0)]
     names = {"epochs": "epochs", "seed": "seeds", "device": "device", "torch": "torch", "commit": "commit"}
     words = [f"{word} {', '.join(map(str, sorted(rows[name].unique())))}" for name, word in names.items() if len(rows)]
     return rows, ", ".join(words)
@@ -115,6 +118,7 @@ def table2(rows: pd.DataFrame) -> pd.DataFrame:
         partial, of the paper's rows in their order; of a part of the data or classes, difference is NaN.
     """
     block = ["setting", "dataset", "model"]
+    rows = rows[rows["contamination"] == 0]
     rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
     rows = rows[rows["epochs"] == rows.groupby(block)["epochs"].transform("max")] if len(rows) else rows
     paper = _read("table2.csv").rename(columns={"auroc": "paper"})
@@ -178,7 +182,7 @@ def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
 
 def cost(rows: pd.DataFrame) -> pd.DataFrame:
     """Cells, epochs, minutes of training and device, for each data set and setting."""
-    of_cells = rows.drop_duplicates(["profile", "dataset", "setting", "target", "seed", "model"])
+    of_cells = rows.drop_duplicates(cells.KEY)
     grouped = of_cells.groupby(["dataset", "setting", "epochs", "device"], as_index=False)
     table = grouped.agg(cells=("seed", "size"), minutes=("seconds", lambda seconds: round(seconds.sum() / 60, 1)))
     return table[["dataset", "setting", "cells", "epochs", "minutes", "device"]]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -45,6 +46,23 @@ class Settings:
             raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
         if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
             raise ValueError(f"lr={self.lr!r} must be a positive number")
+
+
+@dataclass(frozen=True)
+class RivalSettings:
+    """``Settings`` of a rival (``rapp.baselines``): its name and options."""
+
+    model: str  # of ``baselines.RIVALS``
+    options: tuple[tuple[str, object], ...] = ()  # sorted by name
+    device: str = "auto"
+    threads: int = 1
+
+    precision: ClassVar[str] = "float32"
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training rows; 0 if it does not learn in passes."""
+        return dict(self.options).get("epochs", 0)  # type: ignore[return-value]
 
 
 def resolve_device(name: str) -> torch.device:

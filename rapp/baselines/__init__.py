@@ -1,1 +1,52 @@
-"""The rivals: detectors that know nothing of the pathway, each with ``fit`` and ``score`` (higher = more novel)."""
+"""The rivals: detectors that know nothing of the pathway, by name, behind one interface (see ``base.Detector``)."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from rapp.baselines.base import Detector
+from rapp.baselines.classical import PCAReconstruction
+from rapp.settings import RivalSettings
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A name's detector."""
+
+    of: type[Detector]
+    title: str  # for people
+    chapter: str  # that explains it
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)  # what sets it apart from others of its class
+
+    def allowed(self) -> list[str]:
+        """The options that can be changed."""
+        return [field.name for field in dataclasses.fields(self.of) if field.name != "image_shape"]
+
+
+RIVALS: dict[str, Rival] = {
+    "pca": Rival(PCAReconstruction, "PCA reconstruction", "05_classical"),
+}
+
+
+def settings(name: str, profile: str = "paper", **changes: Any) -> RivalSettings:
+    """A rival's settings at a profile, with changes by name; a change of None changes nothing.
+
+    Raises:
+        ValueError: naming the value and what is allowed.
+    """
+    rival = RIVALS[name]
+    if unknown := sorted(set(changes) - set(rival.allowed())):
+        raise ValueError(f"{name} has no parameter {unknown[0]!r}; allowed: {', '.join(rival.allowed())}")
+    values = rival.of.PROFILES.get(profile, {}) | rival.options
+    values |= {option: value for option, value in changes.items() if value is not None}
+    made = rival.of(**values)  # it says what it cannot do
+    about = {option: getattr(made, option) for option in rival.allowed()}
+    where = {option: about.pop(option) for option in ("device", "threads") if option in about}
+    return RivalSettings(name, tuple(sorted(about.items())), **where)
+
+
+def build(of: RivalSettings, image_shape: tuple[int, int] | None = None) -> Detector:
+    """The detector that settings describe, not yet fitted."""
+    rival = RIVALS[of.model]
+    where = {name: getattr(of, name) for name in ("device", "threads") if name in rival.allowed()}
+    return rival.of(image_shape=image_shape, **dict(of.options), **where)

@@ -1,0 +1,222 @@
+"""What all rivals have in common: rows checked on the way in, one seed, one device, one cache."""
+
+import dataclasses
+import json
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from rapp import store
+from rapp.settings import pinned, resolve_device
+from rapp.training import say
+
+CHUNK = 1024  # rows scored at once
+
+
+@dataclass(kw_only=True)
+class Detector(ABC):
+    """A method that learns from normal rows and then scores any. Its fields are all that decides it, but for the data.
+
+    Args:
+        image_shape: (height, width) of the rows, flattened, or None for a table's.
+
+    Attributes:
+        seconds: of training, wherever and whenever it ran.
+        where: the device that it was trained on.
+    """
+
+    image_shape: tuple[int, int] | None = None
+
+    NEEDS_IMAGES: ClassVar[bool] = False
+    PROFILES: ClassVar[dict[str, dict]] = {}  # what differs from the defaults, which are the protocol's
+
+    def fit(
+        self,
+        train: np.ndarray,
+        validation: np.ndarray,
+        seed: int = 0,
+        cache: Path | None = None,
+        progress: bool = True,
+    ) -> Self:
+        """Learn from normal rows.
+
+        Args:
+            train: (N, n_features) float, N ≥ 2; images in [0, 1].
+            validation: (M, n_features) float, normal rows for whatever has to be chosen without novelties.
+            seed: decides all that is random.
+            cache: folder of trained models; None keeps nothing. What trains in seconds is not kept.
+            progress: say on stderr how far it is, where it takes long.
+
+        Raises:
+            ValueError: rows or settings that cannot be used.
+            FloatingPointError: training diverged.
+        """
+        if np.ndim(train) == 2:
+            self._n_features = np.shape(train)[1]
+        train, validation = self._checked(train, "train"), self._checked(validation, "validation")
+        if len(train) < 2 or (train == train[0]).all():
+            raise ValueError("train: fewer than two different rows; there is nothing to learn from")
+        if self.NEEDS_IMAGES and (self.image_shape is None or np.prod(self.image_shape) != train.shape[1]):
+            raise ValueError(
+                f"{type(self).__name__} needs images: image_shape={self.image_shape} does not give rows of "
+                f"{train.shape[1]} features"
+            )
+        self._fitted, self.where, start = False, "cpu", time.perf_counter()
+        self.seconds = self._fit(train, validation, seed, cache, progress) or time.perf_counter() - start
+        self._fitted = True
+        return self
+
+    def scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Named scores of rows x (N, n_features), each (N,) float64, higher = more novel; the method's own comes first.
+
+        Raises:
+            ValueError: rows that cannot be used.
+            RuntimeError: ``fit`` has not been called.
+        """
+        if not getattr(self, "_fitted", False):
+            raise RuntimeError(f"{type(self).__name__} has not been fitted: call fit(train, validation) first")
+        scores = self._scores(self._checked(x, "x"))
+        for name, values in scores.items():
+            if not np.isfinite(values).all():
+                raise FloatingPointError(f"{(~np.isfinite(values)).sum()} scores {name!r} are NaN or infinite")
+        return {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
+
+    def _checked(self, x: np.ndarray, name: str) -> np.ndarray:
+        x = np.asarray(x)
+        if x.ndim != 2 or not len(x):
+            raise ValueError(f"{name}: need rows × features with at least one row, got the shape {x.shape}")
+        if x.shape[1] != self._n_features:
+            raise ValueError(f"{name}: rows have {x.shape[1]} features, expected {self._n_features}")
+        if bad := int((~np.isfinite(x)).any(1).sum()):
+            raise ValueError(f"{name}: {bad} of {len(x)} rows have NaN or infinite values; leave them out or fill them")
+        return x
+
+    @abstractmethod
+    def _fit(
+        self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool
+    ) -> float | None:
+        """Learn from rows that have been checked; returns the seconds of training, if they were not spent here."""
+
+    @abstractmethod
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Score rows that have been checked."""
+
+
+@dataclass(kw_only=True)
+class Deep(Detector):
+    """A rival that is a torch module. Seeds, device, threads and the cache are dealt with here.
+
+    A subclass says how the module is made (``build``), trained (``learn``) and read (``measure``); in all three,
+    torch's global random state is seeded, and put back afterwards. All that was learned must lie in the module's
+    parameters and buffers, for these are what the cache keeps.
+
+    Args:
+        epochs: passes over the training rows.
+        batch: rows a step.
+        lr: the optimizer's learning rate.
+        device: "auto", "cpu", "cuda" or "mps".
+        threads: pinned, for the last digits depend on it.
+
+    Attributes:
+        net: the module, in eval mode.
+        history: a dict for each epoch, from ``learn``.
+    """
+
+    epochs: int = 100
+    batch: int = 128
+    lr: float = 1e-3
+    device: str = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "threads"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
+        if not self.lr > 0:
+            raise ValueError(f"lr={self.lr!r} must be a positive number")
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The untrained module, buffers for what is learned beside gradients included."""
+
+    @abstractmethod
+    def learn(self, net: nn.Module, x: Tensor, validation: Tensor, progress: bool) -> list[dict]:
+        """Train on x (N, n_features) in [0, 1]; returns the history, a dict of numbers for each epoch."""
+
+    @abstractmethod
+    def measure(self, net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        """Scores of up to ``CHUNK`` rows x (N, n_features), each (N,)."""
+
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:
+        self._seed, where = seed, resolve_device(self.device)
+        self.where = where.type
+        x, val = (torch.as_tensor(rows, dtype=torch.float32, device=where) for rows in (train, validation))
+        with self._seeded(where):
+            self.net = self.build().to(where)
+            key = self._key(x, val, where)
+            path = cache / f"{key[:16]}.safetensors" if cache else None
+            if path and (found := store.load_if_sound(path, key)):
+                tensors, about = found
+                self.net.load_state_dict(tensors)
+                self.history, seconds = about["history"], about["seconds"]
+            else:
+                if progress:
+                    say(f"{type(self).__name__}: learning from {len(x)} rows on {where}")
+                start = time.perf_counter()
+                self.history = self.learn(self.net, x, val, progress)
+                seconds = time.perf_counter() - start
+                if not all(value.isfinite().all() for value in self.net.state_dict().values()):
+                    raise FloatingPointError(f"training diverged; try an lr below {self.lr}")
+                if path:
+                    about = {"key": key, "history": self.history, "seconds": seconds, "detector": repr(self)}
+                    store.save(path, self.net.state_dict(), about)
+        self.net.eval()
+        return seconds
+
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        where = next(self.net.parameters()).device
+        rows = torch.as_tensor(x, dtype=torch.float32, device=where)
+        with self._seeded(where):
+            parts = [self.measure(self.net, chunk) for chunk in rows.split(CHUNK)]
+        return {name: torch.cat([part[name] for part in parts]).detach().cpu().numpy() for name in parts[0]}
+
+    def _key(self, x: Tensor, val: Tensor, where: torch.device) -> str:
+        """What determines the weights: settings, seed, data, device, the code, and torch's version."""
+        what = {**dataclasses.asdict(self), "device": where.type, "seed": self._seed, "of": type(self).__name__}
+        modules = {of.__module__ for of in type(self).__mro__ if of.__module__.startswith("rapp.")}
+        code = store.sources_key(*(sys.modules[name] for name in sorted(modules)))
+        return store.sha256(json.dumps(what, sort_keys=True), code, x, val)
+
+    @contextmanager
+    def _seeded(self, where: torch.device) -> Iterator[None]:
+        """Torch's random state from our seed, on our threads; both as before afterwards."""
+        with pinned(self.threads), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+            torch.manual_seed(self._seed)
+            yield
+
+    def images(self, x: Tensor) -> Tensor:
+        """Rows (N, n_features) as images (N, 1, height, width)."""
+        assert self.image_shape
+        return x.view(-1, 1, *self.image_shape)
+
+
+def rounds(n: int, what: str, progress: bool) -> Iterator[int]:
+    """0 to n − 1, with a bar on stderr where that is a terminal."""
+    yield from tqdm(range(n), desc=what, leave=False, disable=None if progress else True, file=sys.stderr)
+
+
+def batches(x: Tensor, size: int) -> Iterator[Tensor]:
+    """The rows of x in a new random order, ``size`` at a time; the rest, other rows each time, is left out."""
+    size = min(size, len(x))
+    order = torch.randperm(len(x), device=x.device)
+    yield from (x[rows] for rows in order[: len(x) // size * size].split(size))
