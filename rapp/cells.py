@@ -128,6 +128,7 @@ def record(entry: Entry, trial: Scored) -> dict:
     common: dict[str, Any] = {
         "profile": entry.profile,
         "best_epoch": trial.best_epoch,
+        "seconds_per_1000": round(trial.seconds_per_1000, 3),
         "n_test": len(trial.split.test),
         "device": trial.device,
         "precision": trial.cell.settings.precision,

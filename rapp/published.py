@@ -117,35 +117,44 @@ def table2(rows: pd.DataFrame) -> pd.DataFrame:
         setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, classes, seeds, epochs,
         partial, of the paper's rows in their order; of a part of the data or classes, difference is NaN.
     """
+    paper = _read("table2.csv").rename(columns={"auroc": "paper"})
+    return _with_difference(paper.merge(_means(rows), how="left", on=["setting", "dataset", "model", "score"]))
+
+
+def _means(rows: pd.DataFrame) -> pd.DataFrame:
+    """``table2``'s columns but for the paper's, of all our rows without contamination."""
     block = ["setting", "dataset", "model"]
     rows = rows[rows["contamination"] == 0]
     rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
     rows = rows[rows["epochs"] == rows.groupby(block)["epochs"].transform("max")] if len(rows) else rows
-    paper = _read("table2.csv").rename(columns={"auroc": "paper"})
     by_seed = rows.groupby([*block, "score", "seed"], as_index=False)["auroc"].mean()
     spread = by_seed.groupby([*block, "score"])["auroc"].std().rename("std")
     ours = rows.groupby([*block, "score"]).agg(
         ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max"),
         partial=("partial", "any"), classes=("target", "nunique"),
     )  # fmt: skip
-    table = paper.merge(ours.join(spread).reset_index(), how="left", on=[*block, "score"])
-    table["partial"] = table["partial"].eq(True) | (table["classes"] < table["dataset"].map(CLASSES).fillna(1))
-    return _with_difference(table)
+    return ours.join(spread).reset_index()
 
 
 def _with_difference(table: pd.DataFrame) -> pd.DataFrame:
-    table["partial"] = table["partial"].eq(True)
+    in_part = table["classes"] < table["dataset"].map(CLASSES).fillna(1)
+    table["partial"] = table["partial"].eq(True) | in_part
     table["difference"] = (table["ours"] - table["paper"]).where(~table["partial"])
     return table
 
 
+RIVALS_OF_TABLE3 = {  # ours → the paper's name, with the score that is compared
+    ("oc-nn", "score"): "ocnn", ("gpnd", "score"): "gpnd", ("deep-svdd", "score"): "dsvdd", ("geom", "dirichlet"): "gt",
+} | {(model, "nap"): f"nap-{model}" for model in MODELS}  # fmt: skip
+
+
 def table3(rows: pd.DataFrame) -> pd.DataFrame:
-    """The paper's Table 3 (NAP against rivals) beside ours; rivals that we do not have yet are NaN."""
+    """The paper's Table 3 (NAP against rivals) beside ours, as ``table2``; rivals that we do not have yet are NaN."""
     paper = _read("table3.csv").rename(columns={"auroc": "paper"})
-    ours = table2(rows)
-    ours = ours[ours["score"] == "nap"].assign(method="nap-" + ours["model"])
-    columns = ["setting", "dataset", "method", "ours", "std", "cells", "seeds", "epochs", "partial"]
-    return _with_difference(paper.merge(ours[columns], how="left", on=columns[:3]))
+    ours = _means(rows)
+    names = [RIVALS_OF_TABLE3.get(key) for key in zip(ours["model"], ours["score"], strict=True)]
+    columns = ["setting", "dataset", "method", "ours", "std", "cells", "classes", "seeds", "epochs", "partial"]
+    return _with_difference(paper.merge(ours.assign(method=names)[columns], how="left", on=columns[:3]))
 
 
 def for_page(table: pd.DataFrame) -> pd.DataFrame:

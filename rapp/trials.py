@@ -83,7 +83,6 @@ class Scored(ABC):
             "epochs": self.cell.settings.epochs,
             "n_train": len(self.split.train),
             "seconds": round(self.seconds, 1),
-            "seconds_per_1000": round(self.seconds_per_1000, 3),
         }
         return pd.DataFrame(
             {

@@ -258,7 +258,7 @@ def test_table_2_against_means_by_hand(monkeypatch, tmp_path, capsys):
     block = {"profile": "paper", "setting": "multimodal", "dataset": "fashion-mnist", "model": "ae", "score": "nap"}
     aurocs = {("0", 0): 0.6, ("1", 0): 0.8, ("0", 1): 0.7, ("1", 1): 1.0}
     monkeypatch.setitem(published.CLASSES, "F-MNIST", 2)
-    base = {**dict.fromkeys(cells.COLUMNS, 1), "partial": False}
+    base = {**dict.fromkeys(cells.COLUMNS, 1), "partial": False, "contamination": 0.0}
     rows = [{**base, **block, "target": t, "seed": s, "auroc": a, "epochs": 100} for (t, s), a in aurocs.items()]
     rows.append({**rows[0], "auroc": 0.1, "epochs": 5, "profile": "paper epochs=5"})  # fewer epochs do not count
     frame = cells.pd.DataFrame(rows)

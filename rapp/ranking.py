@@ -1,0 +1,110 @@
+"""Who wins where: every method's AUROC on the same splits, from published rows (``published.our_rows``)."""
+
+import pandas as pd
+
+from rapp.baselines import RIVALS
+from rapp.datasets import Dataset
+
+MODELS = {"ae": "AE", "vae": "VAE", "aae": "AAE"}
+SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}
+CHAPTERS = {"recon": "02_when_reconstruction_fails", "sap": "03_rapp", "nap": "03_rapp"}
+
+
+def methods() -> pd.DataFrame:
+    """What is compared: a base model with each score, a rival with its own score and with others of note.
+
+    Returns:
+        model, score, method (a name for people), chapter (that explains it).
+    """
+    ours = [(m, s, f"{model} {score}", CHAPTERS[s]) for m, model in MODELS.items() for s, score in SCORES.items()]
+    rivals = [
+        (name, score, rival.title + (f", {score}" if len(rival.scores) > 1 else ""), rival.chapter)
+        for name, rival in RIVALS.items()
+        for score in rival.scores
+    ]
+    return pd.DataFrame([*ours, *rivals], columns=["model", "score", "method", "chapter"])
+
+
+def compared(rows: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """The rows of a profile that are compared, with their method and chapter."""
+    return rows[rows["profile"] == profile].merge(methods(), on=["model", "score"])
+
+
+def of_setting(rows: pd.DataFrame, data: Dataset, setting: str) -> pd.DataFrame:
+    """The rows of ``compared`` of one data set and setting, without contamination."""
+    return rows[(rows["dataset"] == data.name) & (rows["setting"] == setting) & (rows["contamination"] == 0)]
+
+
+def by_class(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUROC over seeds, a line per method and a column per class, the best mean over classes first.
+
+    Args:
+        rows: as ``of_setting``.
+    """
+    wide = rows.pivot_table(index="method", columns="target", values="auroc")
+    return wide.loc[wide.mean(axis=1, skipna=False).sort_values(ascending=False, na_position="last").index]
+
+
+def ranked(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
+    """The methods of ``of_setting``, the best mean over classes first, for a page.
+
+    Our mean is over classes and seeds; our standard deviation is that over seeds of the means over classes. A method
+    that lacks a class has no rank.
+
+    Returns:
+        rank, method (linked to where it is explained), mean ± std, the target class's AUROC, worst class, seeds,
+        seconds of training and of scoring 1,000 rows (means over cells; for a base model's three scores the same).
+    """
+    target = data.target()
+    wide = by_class(rows)
+    of_seed = rows.groupby(["method", "seed", "target"])["auroc"].mean().unstack("target").mean(axis=1, skipna=False)
+    spread = of_seed.groupby("method").std()
+    about = rows.groupby("method").agg(
+        chapter=("chapter", "first"), seeds=("seed", "nunique"),
+        seconds=("seconds", "mean"), scoring=("seconds_per_1000", "mean"),
+    )  # fmt: skip
+    about = about.loc[wide.index]
+    mean = wide.mean(axis=1, skipna=False)
+    std = spread[wide.index].map(" ± {:.3f}".format).where(spread[wide.index].notna(), "")
+    worst = [
+        f"{low:.3f} ({data.class_name(str(label))})"
+        for label, low in zip(wide.idxmin(axis=1), wide.min(axis=1), strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "rank": mean.rank(ascending=False, method="min").map("{:.0f}".format).where(mean.notna(), "–"),
+            "method": [f"[{name}]({chapter}.ipynb)" for name, chapter in about["chapter"].items()],
+            "mean AUROC": mean.map("{:.3f}".format).where(mean.notna(), "in part") + std,
+            f"class {data.class_name(target)}": wide[target].map("{:.3f}".format) if target in wide else "–",
+            "worst class": worst,
+            "seeds": about["seeds"],
+            "s to train": about["seconds"].map("{:.1f}".format),
+            "s / 1,000 rows": about["scoring"].map("{:.2f}".format).where(about["scoring"].notna(), "–"),
+        }
+    )
+
+
+def over_contamination(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
+    """AUROC against contamination: the classes that were trained at every share, of the rows of ``compared``.
+
+    Returns:
+        setting, method, contamination, auroc (mean over classes and seeds), classes.
+    """
+    rows = rows[rows["dataset"] == data.name]
+    shares = rows["contamination"].nunique()
+    seen = rows.groupby(["setting", "method", "target", "seed"])["contamination"].transform("nunique")
+    rows = rows[(seen == shares) & (shares > 1)]
+    grouped = rows.groupby(["setting", "method", "contamination"], as_index=False)
+    return grouped.agg(auroc=("auroc", "mean"), classes=("target", lambda of: ", ".join(sorted(set(of)))))
+
+
+def out_of_distribution(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
+    """AUROC of each method with one data set normal and another novel, for the pairs that ``data`` is part of.
+
+    Returns:
+        A line per method and a column per pair, named "normal + novel"; the best mean first.
+    """
+    pairs = rows[rows["setting"] == "out-of-distribution"]
+    pairs = pairs[[data.name in pair.split(" + ") for pair in pairs["dataset"]]]
+    wide = pairs.pivot_table(index="method", columns="dataset", values="auroc")
+    return wide.loc[wide.mean(axis=1).sort_values(ascending=False).index]

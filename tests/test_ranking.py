@@ -1,0 +1,73 @@
+import itertools
+
+import pandas as pd
+import pytest
+
+from rapp import cells, ranking
+from rapp.figures import who_wins
+
+
+@pytest.fixture
+def rows(blobs):
+    """Three classes, two seeds, three shares of contamination for one class; PCA is best, then VAE NAP."""
+    base = dict.fromkeys(cells.COLUMNS, 1) | {"profile": "quick", "dataset": "blobs", "setting": "multimodal"}
+    level = {("pca", "recon"): 0.9, ("vae", "nap"): 0.8, ("vae", "recon"): 0.3, ("vae", "none of ours"): 1.0}
+    made = [
+        {**base, "model": m, "score": s, "seed": seed, "target": target, "contamination": share,
+         "auroc": auroc + 0.02 * seed + 0.01 * int(target) - share, "seconds": 10.0, "seconds_per_1000": 0.5}
+        for (m, s), auroc in level.items()
+        for seed, target, share in itertools.product((0, 1), "012", (0.0, 0.1))
+        if not share or target == "1"
+    ]  # fmt: skip
+    return ranking.compared(pd.DataFrame(made), "quick")
+
+
+def test_the_best_mean_over_classes_leads_and_its_spread_is_over_seeds(rows, blobs):
+    table = ranking.ranked(ranking.of_setting(rows, blobs, "multimodal"), blobs)
+    assert table["rank"].tolist() == ["1", "2", "3"]
+    assert table["method"].tolist() == [
+        "[PCA reconstruction](05_classical.ipynb)",
+        "[VAE NAP](03_rapp.ipynb)",
+        "[VAE recon](02_when_reconstruction_fails.ipynb)",
+    ]
+    assert table["mean AUROC"].tolist() == ["0.920 ± 0.014", "0.820 ± 0.014", "0.320 ± 0.014"]
+    assert table["class one"].tolist() == ["0.920", "0.820", "0.320"]
+    assert table["worst class"].tolist() == ["0.910 (zero)", "0.810 (zero)", "0.310 (zero)"]
+
+
+def test_a_method_that_lacks_a_class_has_no_rank_and_comes_last(rows, blobs):
+    rows = rows[(rows["method"] != "PCA reconstruction") | (rows["target"] != "2")]
+    table = ranking.ranked(ranking.of_setting(rows, blobs, "multimodal"), blobs)
+    assert table["rank"].tolist() == ["1", "2", "–"]
+    assert table["mean AUROC"].iloc[-1].startswith("in part")
+
+
+def test_contamination_compares_the_same_classes(rows, blobs):
+    table = ranking.over_contamination(rows, blobs)
+    pca = table[table["method"] == "PCA reconstruction"].set_index("contamination")
+    assert pca["auroc"].round(6).to_dict() == {0.0: 0.92, 0.1: 0.82}
+    assert set(table["classes"]) == {"1"}
+
+
+def test_pairs_are_out_of_distribution_only(rows, blobs):
+    pair = rows.assign(dataset="blobs + photos", setting="out-of-distribution", contamination=0.0)
+    table = ranking.out_of_distribution(pd.concat([rows, pair]), blobs)
+    assert table.columns.tolist() == ["blobs + photos"]
+    assert table.index[0] == "PCA reconstruction"
+
+
+def test_without_rows_everything_is_empty_and_drawn_as_such(rows, blobs):
+    none = rows.head(0)
+    of = ranking.of_setting(none, blobs, "multimodal")
+    assert ranking.ranked(of, blobs).empty
+    assert ranking.over_contamination(none, blobs).empty
+    assert ranking.out_of_distribution(none, blobs).empty
+    for figure in (who_wins.heat(ranking.by_class(of), "1", {}), who_wins.cost(of)):
+        assert figure.axes[0].texts[0].get_text() == "no rows yet"
+
+
+def test_the_heat_map_sets_the_target_apart(rows, blobs):
+    wide = ranking.by_class(ranking.of_setting(rows, blobs, "multimodal"))
+    left, right = who_wins.heat(wide, "1", dict(zip("012", blobs.class_names, strict=True))).axes
+    assert [t.get_text() for t in left.get_xticklabels()] == ["one"]
+    assert [t.get_text() for t in right.get_xticklabels()] == ["zero", "two"]
