@@ -105,6 +105,6 @@ def out_of_distribution(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
         A line per method and a column per pair, named "normal + novel"; the best mean first.
     """
     pairs = rows[rows["setting"] == "out-of-distribution"]
-    pairs = pairs[[data.name in pair.split(" + ") for pair in pairs["dataset"]]]
+    pairs = pairs[pairs["dataset"].map(lambda pair: data.name in pair.split(" + ")).astype(bool)]
     wide = pairs.pivot_table(index="method", columns="dataset", values="auroc")
     return wide.loc[wide.mean(axis=1).sort_values(ascending=False).index]
