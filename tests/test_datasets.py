@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rapp import datasets
-from rapp.datasets import DataError, load
+from rapp.datasets import DIGITS, DataError, load
 
 
 def test_mnist_5k_needs_no_download(monkeypatch):
@@ -134,3 +134,10 @@ def test_a_fixed_normal_class_may_be_the_rarer_one():
     y = np.array(["bad"] * 3 + ["good"])
     data = datasets.Dataset("t", np.zeros((4, 1)), y, ("bad", "good"), None, "", "", "", ("bad", "good"), normal="good")
     assert data.target() == "bad"
+
+
+def test_fashion_5k_is_the_first_of_each_class(full_data):
+    whole, some = load("fashion-mnist"), load("fashion-5k")
+    assert {label: int((some.y == label).sum()) for label in some.classes} == dict.fromkeys(DIGITS, 500)
+    np.testing.assert_array_equal(some.x[:20], whole.x[:20])
+    assert "first 500" in some.source
