@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from rapp import baselines, datasets, provenance, store
+from rapp.autoencoders import MODELS
 from rapp.datasets import Dataset
 from rapp.profiles import ParameterError, settings_for
 from rapp.settings import RivalSettings, Settings
@@ -59,7 +60,9 @@ def data_of(name: str) -> Dataset:
 
 def _settings(profile: str, data: Dataset, model: str, **changes: Any) -> Settings | RivalSettings:
     """The settings of an autoencoder or a rival."""
-    if model not in baselines.RIVALS:
+    if model not in (*MODELS, *baselines.RIVALS):
+        raise ParameterError(f"model {model!r} is unknown; allowed: {', '.join([*MODELS, *baselines.RIVALS])}")
+    if model in MODELS:
         return settings_for(profile, data, model, **changes)
     try:
         of = baselines.settings(model, profile, **changes)
@@ -101,6 +104,8 @@ def plan(
         raise ParameterError(f"seeds={seeds} must be at least 1")
     if unknown := [setting for setting in settings if setting not in ("multimodal", "unimodal")]:
         raise ParameterError(f"setting {unknown[0]!r} is unknown here; allowed: multimodal, unimodal")
+    if wrong := [share for share in contaminations if not 0 <= share < 1]:
+        raise ParameterError(f"contamination={wrong[0]} must be at least 0 and below 1")
     label = " ".join([profile, *(f"{name}={value}" for name, value in changes.items())])
     entries = []
     for dataset in names:

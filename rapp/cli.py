@@ -1,5 +1,5 @@
-"""The command line: ``rapp run`` fills a grid of cells, ``rapp table`` prints the paper's tables, ``rapp results``
-collects rows for the book."""
+"""The command line: ``rapp run`` fills a grid of cells, ``rapp scores`` keeps what each sample of a few cells scored,
+``rapp table`` prints the paper's tables, ``rapp results`` collects rows for the book."""
 
 import argparse
 import sys
@@ -28,35 +28,20 @@ def main(words: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run | table | results")
+    commands = parser.add_subparsers(required=True, metavar="run | scores | table | results")
     folder = store.cache_folder() / "cells"
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
-    run.add_argument("--profile", default="paper", help="training settings (default: paper)")
-    run.add_argument(
-        "--dataset",
-        nargs="+",
-        required=True,
-        help=f"of {', '.join(datasets.LOADERS)}; two as normal+novel: out-of-distribution",
-    )
-    run.add_argument("--setting", nargs="+", default=["multimodal"], help="multimodal, unimodal (default: multimodal)")
-    run.add_argument(
-        "--model",
-        nargs="+",
-        default=list(MODELS),
-        help=f"of {', '.join(detectors.names())} (default: {' '.join(MODELS)})",
-    )
-    run.add_argument("--target", nargs="+", help="the novel classes, or the normal ones if unimodal (default: all)")
-    run.add_argument("--seeds", type=int, default=1, help="trials of each class: seeds 0 to SEEDS − 1 (default: 1)")
-    run.add_argument(
-        "--contamination", type=float, nargs="+", default=[0.0], help="shares of novel training rows (default: 0)"
-    )
-    run.add_argument("--params", default="", help='settings that differ from the profile\'s: "epochs=30 batch=64"')
+    _add_cells(run)
     run.add_argument("--out", type=Path, default=folder, help="folder of the cells' files (default: in the cache)")
     run.add_argument("--workers", type=int, default=0, help="processes of a local Dask cluster (default: none)")
     run.add_argument("--scheduler", default="", help="address of a running Dask scheduler: tcp://host:8786")
     run.add_argument("--force", action="store_true", help="do finished cells again")
     run.set_defaults(command=_run)
+
+    scores = commands.add_parser("scores", help="publish the scores of each test sample of a few cells")
+    _add_cells(scores)
+    scores.set_defaults(command=_scores)
 
     table = commands.add_parser("table", help="print the paper's tables: ours ± std, paper, difference")
     table.add_argument("--paper", action="store_true", help="print Table 3 as well")
@@ -71,10 +56,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    if arguments.workers < 0:
-        raise ParameterError(f"workers={arguments.workers} must be at least 0")
-    entries = cells.plan(
+def _add_cells(parser: argparse.ArgumentParser) -> None:
+    """The options that name cells."""
+    add, of = parser.add_argument, ", ".join(datasets.LOADERS)
+    add("--profile", default="paper", help="training settings (default: paper)")
+    add("--dataset", nargs="+", required=True, help=f"of {of}; two as normal+novel: out-of-distribution")
+    add("--setting", nargs="+", default=["multimodal"], help="multimodal, unimodal (default: multimodal)")
+    models = ", ".join(detectors.names())
+    add("--model", nargs="+", default=list(MODELS), help=f"of {models} (default: {' '.join(MODELS)})")
+    add("--target", nargs="+", help="the novel classes, or the normal ones if unimodal (default: all)")
+    add("--seeds", type=int, default=1, help="trials of each class: seeds 0 to SEEDS − 1 (default: 1)")
+    add("--contamination", type=float, nargs="+", default=[0.0], help="shares of novel training rows (default: 0)")
+    add("--params", default="", help='settings that differ from the profile\'s: "epochs=30 batch=64"')
+
+
+def _entries(arguments: argparse.Namespace) -> list[cells.Entry]:
+    return cells.plan(
         arguments.profile,
         arguments.dataset,
         arguments.setting,
@@ -84,6 +81,12 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.contamination,
         **parse(arguments.params),
     )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.workers < 0:
+        raise ParameterError(f"workers={arguments.workers} must be at least 0")
+    entries = _entries(arguments)
     failed = grid.run(entries, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
     if not failed:
         print(f"{len(entries)} cells are done: {arguments.out}")
@@ -92,6 +95,12 @@ def _run(arguments: argparse.Namespace) -> int:
     for entry, error in failed:
         print(f"  {entry}: {error}", file=sys.stderr)
     return 1
+
+
+def _scores(arguments: argparse.Namespace) -> int:
+    for entry in _entries(arguments):
+        print(published.publish_scores(entry))
+    return 0
 
 
 def _table(arguments: argparse.Namespace) -> int:

@@ -141,6 +141,11 @@ def run_stack(data: Dataset, cells: Sequence[Cell], models: Path | None) -> Iter
         yield job.scored(data, model)
 
 
+def run_cells(data: Dataset, cells: Sequence[Cell], cache: Path | None = None) -> Iterator[Scored]:
+    """Cells of equal settings, be they of an autoencoder or of a rival: ``run_stack`` or ``run_rivals``."""
+    return (run_rivals if isinstance(cells[0].settings, RivalSettings) else run_stack)(data, cells, cache)
+
+
 def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
     """``run_trials`` without the cache, one model after the other or as a stack: to see what that changes."""
     groups = [cells] if stack else [[cell] for cell in cells]

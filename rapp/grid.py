@@ -20,7 +20,7 @@ from tqdm import tqdm
 from rapp import cells, store
 from rapp.cells import Entry
 from rapp.datasets import Dataset
-from rapp.experiments import STACK, run_rivals, run_stack
+from rapp.experiments import STACK, run_cells
 from rapp.profiles import ParameterError
 from rapp.replicas import stack_is_faster
 from rapp.settings import RivalSettings, Settings, resolve_device
@@ -55,8 +55,7 @@ def run_unit(entries: Sequence[Entry], checkpoints: Path | None) -> list[dict]:
     mine = checkpoints / store.sha256(*(str(entry.file) for entry in entries))[:16] if checkpoints else None
     try:
         data = cells.data_of(entries[0].dataset)
-        is_rival = isinstance(entries[0].cell.settings, RivalSettings)
-        trials = (run_rivals if is_rival else run_stack)(data, [entry.cell for entry in entries], mine)
+        trials = run_cells(data, [entry.cell for entry in entries], mine)
         results = [cells.record(entry, trial) for entry, trial in zip(entries, trials, strict=True)]
     except Exception as error:
         if len(entries) == 1:

@@ -8,7 +8,9 @@ import pandas as pd
 
 from rapp import cells, evaluation, store
 from rapp.autoencoders import MODELS
+from rapp.cells import Entry
 from rapp.datasets import DataError
+from rapp.experiments import run_cells
 
 BOOK = Path(__file__).parents[1] / "book"
 NAMES = {  # ours → the paper's
@@ -88,6 +90,34 @@ def publish(rows: pd.DataFrame) -> list[Path]:
     return written
 
 
+def publish_scores(entry: Entry) -> Path:
+    """Compute a cell and put what each of its test rows scored beside the published rows.
+
+    Returns:
+        The file: row (in the data set), is_novel, and a column per score.
+    """
+    data = cells.data_of(entry.dataset)
+    (trial,) = run_cells(data, [entry.cell])
+    frame = pd.DataFrame({"row": trial.split.test, "is_novel": trial.split.is_novel} | trial.scores)
+    cell = entry.cell
+    words = (entry.profile, entry.dataset, cell.setting, cell.settings.model, cell.target, f"seed{cell.seed}")
+    name = re.sub(r"[^\w.]+", "-", " ".join(map(str, words)))
+    path = BOOK / "results" / "scores" / f"{name}.csv"
+    store.write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return path
+
+
+def from_scores() -> pd.DataFrame:
+    """AUROC and AUPR of each published score of each sample, computed anew: file, score, samples, auroc, aupr."""
+    found = []
+    for path in sorted((BOOK / "results" / "scores").glob("*.csv")):
+        frame = pd.read_csv(path)
+        for score in frame.columns.drop(["row", "is_novel"]):
+            of = (frame["is_novel"], frame[score])
+            found.append((path.stem, score, len(frame), evaluation.auroc(*of), evaluation.aupr(*of)))
+    return pd.DataFrame(found, columns=["file", "score", "samples", "auroc", "aupr"])
+
+
 def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
     """Our published rows of the autoencoders on a data set, multimodal, and where they come from, in words.
 
@@ -152,7 +182,7 @@ def table3(rows: pd.DataFrame) -> pd.DataFrame:
     """The paper's Table 3 (NAP against rivals) beside ours, as ``table2``; rivals that we do not have yet are NaN."""
     paper = _read("table3.csv").rename(columns={"auroc": "paper"})
     ours = _means(rows)
-    names = [RIVALS_OF_TABLE3.get(key) for key in zip(ours["model"], ours["score"], strict=True)]
+    names = pd.Series([RIVALS_OF_TABLE3.get(key) for key in zip(ours["model"], ours["score"], strict=True)], dtype=str)
     columns = ["setting", "dataset", "method", "ours", "std", "cells", "classes", "seeds", "epochs", "partial"]
     return _with_difference(paper.merge(ours.assign(method=names)[columns], how="left", on=columns[:3]))
 

@@ -280,3 +280,28 @@ def test_table_2_against_means_by_hand(monkeypatch, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "pending" in said
     assert "0.750" in said  # with the new row
+
+
+def test_published_scores_give_the_cells_auroc_again(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(published, "BOOK", tmp_path)
+    assert published.from_scores().empty
+    words = ["--profile", "tiny", "--dataset", "digits", "--model", "ae", "pca", "--target", "1"]
+    assert cli.main(["scores", *words]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        str(tmp_path / "results" / "scores" / f"tiny-digits-multimodal-{model}-1-seed0.csv") for model in ("ae", "pca")
+    ]
+    assert cli.main(["run", *words, "--out", str(tmp_path / "cells")]) == 0
+    rows = cells.collect(tmp_path / "cells")
+    again = published.from_scores()
+    assert again["score"].tolist() == rows["score"].tolist()
+    np.testing.assert_allclose(again[["auroc", "aupr"]], rows[["auroc", "aupr"]], atol=1e-6)
+
+
+def test_what_the_grid_cannot_run_is_refused_in_one_line(capsys):
+    for words, says in {
+        ("--model", "geam"): "model 'geam' is unknown; allowed: ae, vae, aae, pca",
+        ("--model", "pca", "--contamination", "1.5"): "contamination=1.5 must be at least 0 and below 1",
+        ("--model", "pca", "--params", "wings=2"): "pca has no parameter 'wings'; allowed: n_components",
+    }.items():
+        assert cli.main(["run", "--dataset", "digits", *words]) == 2
+        assert says in capsys.readouterr().err
