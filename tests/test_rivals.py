@@ -40,7 +40,7 @@ def test_one_seed_gives_one_set_of_bits_and_the_cache_the_same(name, digits, tmp
         np.testing.assert_array_equal(values, cached.scores(test)[score])
         assert values.shape == (len(test),)
         assert values.dtype == np.float64
-    assert len(list(tmp_path.iterdir())) == isinstance(cached, Deep)
+    assert any(tmp_path.iterdir()) == isinstance(cached, Deep)  # some keep what they start from as well
     torch.set_rng_state(before)
 
 

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rapp.baselines.base import Detector
-from rapp.baselines.classical import PCAReconstruction
+from rapp.baselines.classical import Forest, Kernels, LocalOutliers, Mixture, OneClass, PCAReconstruction
+from rapp.baselines.f_anogan import FastAnoGAN
+from rapp.baselines.gan import AnoGAN
+from rapp.baselines.gpnd import GPND
+from rapp.baselines.linear import LinearAutoencoder
+from rapp.baselines.one_class import OCNN, DeepOCSVM, DeepSVDD
+from rapp.baselines.self_supervised import SelfSupervised
 from rapp.settings import RivalSettings
 
 
@@ -17,6 +23,7 @@ class Rival:
     title: str  # for people
     chapter: str  # that explains it
     options: dict[str, Any] = dataclasses.field(default_factory=dict)  # what sets it apart from others of its class
+    scores: tuple[str, ...] = ()  # those that are compared with other methods'; its own first
 
     def allowed(self) -> list[str]:
         """The options that can be changed."""
@@ -24,7 +31,28 @@ class Rival:
 
 
 RIVALS: dict[str, Rival] = {
-    "pca": Rival(PCAReconstruction, "PCA reconstruction", "05_classical"),
+    "pca": Rival(PCAReconstruction, "PCA reconstruction", "05_classical", scores=("recon",)),
+    "linear-ae": Rival(LinearAutoencoder, "Linear autoencoder", "05_classical", scores=("recon",)),
+    "ocsvm": Rival(OneClass, "One-class SVM", "05_classical", scores=("score",)),
+    "gmm": Rival(Mixture, "Gaussian mixture", "05_classical", scores=("score",)),
+    "iforest": Rival(Forest, "Isolation forest", "05_classical", scores=("score",)),
+    "lof": Rival(LocalOutliers, "Local outlier factor", "05_classical", scores=("score",)),
+    "kde": Rival(Kernels, "Kernel density", "05_classical", scores=("score",)),
+    "geom": Rival(SelfSupervised, "GEOM, 72 transformations", "08_self_supervised", scores=("dirichlet", "softmax")),
+    "geom-8": Rival(
+        SelfSupervised,
+        "GEOM, 8 transformations",
+        "08_self_supervised",
+        {"shifts": False, "epochs": 25},
+        ("dirichlet", "softmax"),
+    ),
+    "deep-svdd": Rival(DeepSVDD, "Deep SVDD", "06_deep_kernels", scores=("score",)),
+    "deep-svdd-soft": Rival(DeepSVDD, "Deep SVDD, soft boundary", "06_deep_kernels", {"soft": True}, ("score",)),
+    "oc-nn": Rival(OCNN, "OC-NN", "06_deep_kernels", scores=("score",)),
+    "deep-ocsvm": Rival(DeepOCSVM, "One-class SVM on learned features", "06_deep_kernels", scores=("score",)),
+    "anogan": Rival(AnoGAN, "AnoGAN", "07_gans", scores=("score",)),
+    "f-anogan": Rival(FastAnoGAN, "f-AnoGAN", "07_gans", scores=("score",)),
+    "gpnd": Rival(GPND, "GPND", "07_gans", scores=("score",)),
 }
 
 

@@ -1,0 +1,112 @@
+"""Figures of chapter 07: what a GAN makes, how it is searched, how it learns."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rapp.baselines.gan import Path
+from rapp.figures import style
+
+GENERATOR, DISCRIMINATOR = style.SCORE_COLOURS["sap"], style.SCORE_COLOURS["nap"]
+MARKERS = {"PCA": "o", "autoencoder": "s"}
+
+
+def _image(ax: Axes, row: np.ndarray, image_shape: tuple[int, int], colour: object = "0.7") -> None:
+    ax.imshow(row.reshape(image_shape), "gray", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=colour, linewidth=2)
+
+
+def samples(real: np.ndarray, made: np.ndarray, image_shape: tuple[int, int]) -> Figure:
+    """Training images above generated ones, (n, n_features) each."""
+    figure, axes = style.subplots(2, len(real), figsize=(6.8, 2.1))
+    for row, (label, images) in enumerate({"training": real, "generated": made}.items()):
+        for ax, image in zip(axes[row], images, strict=True):
+            _image(ax, image, image_shape)
+        axes[row, 0].set_ylabel(label, fontsize=11)
+    return figure
+
+
+def search(x: np.ndarray, path: Path, image_shape: tuple[int, int], names: tuple[str, str]) -> Figure:
+    """A normal and a novel sample, and what the search has come to after so many steps, with the score.
+
+    Args:
+        x: (2, n_features), the normal one first.
+        path: of the two.
+        names: what to call them.
+    """
+    figure, axes = style.subplots(2, len(path.steps) + 1, figsize=(6.8, 3))
+    for row, (name, colour) in enumerate(zip(names, (style.NORMAL, style.NOVEL), strict=True)):
+        _image(axes[row, 0], x[row], image_shape, colour)
+        axes[row, 0].set_ylabel(name, fontsize=11, color=colour)
+        for column, step in enumerate(path.steps):
+            ax = axes[row, column + 1]
+            _image(ax, path.images[column, row], image_shape)
+            ax.set_xlabel(f"{path.scores[column, row]:.0f}", fontsize=11)
+            if row == 0:
+                ax.set_title(f"step {step}" if column == 0 else f"{step}", fontsize=11)
+    axes[0, 0].set_title("x", fontsize=11)
+    return figure
+
+
+def balance(histories: dict[str, list[dict]]) -> Figure:
+    """Losses, and how real the discriminator takes training and generated images to be, a column for each run.
+
+    Args:
+        histories: title → ``AnoGAN.history``.
+    """
+    figure, axes = style.subplots(2, len(histories), figsize=(6.8, 4.4), sharex=True, sharey="row", squeeze=False)
+    lines = [
+        {"discriminator": (DISCRIMINATOR, "-", "discriminator"), "generator": (GENERATOR, "--", "generator")},
+        {"real": (style.NORMAL, "-", "training images"), "made": (style.NOVEL, "--", "generated images")},
+    ]
+    for column, (title, history) in zip(axes.T, histories.items(), strict=True):
+        course = pd.DataFrame(history)
+        for ax, of in zip(column, lines, strict=True):
+            for name, (colour, dashes, label) in of.items():
+                ax.plot(course["epoch"], course[name], dashes, color=colour, label=label)
+        column[0].set_title(title, fontsize=12)
+        column[1].axhline(0.5, color="black", linewidth=1, linestyle=":")
+        column[1].set(xlabel="epoch", ylim=(0, 1))
+    axes[0, 0].set_ylabel("loss")
+    axes[1, 0].set_ylabel("taken for real")
+    for ax in axes[:, -1]:
+        ax.legend(frameon=False, fontsize=10)
+    return figure
+
+
+def rebuilt(rows: dict[str, np.ndarray], image_shape: tuple[int, int]) -> Figure:
+    """The same samples, a row for each way to rebuild them: label → (n, n_features)."""
+    n = len(next(iter(rows.values())))
+    figure, axes = style.subplots(len(rows), n, figsize=(6.8, 0.88 * len(rows)))
+    for of_row, (label, images) in zip(axes, rows.items(), strict=True):
+        for ax, image in zip(of_row, images, strict=True):
+            _image(ax, image, image_shape)
+        of_row[0].set_ylabel(label, fontsize=10, rotation=0, ha="right", va="center")
+    return figure
+
+
+def error_against_auroc(rows: pd.DataFrame) -> Figure:
+    """AUROC over the reconstruction error of normal samples, a panel for each setting, a line for each family.
+
+    Args:
+        rows: setting, family (of ``MARKERS``), size (of the code, written beside the point), error, auroc.
+    """
+    settings = list(dict.fromkeys(rows["setting"]))
+    figure, axes = style.subplots(1, len(settings), figsize=(6.8, 3.6), sharey=True, squeeze=False)
+    families = zip(MARKERS.items(), (style.SCORE_COLOURS["recon"], style.SCORE_COLOURS["nap"]), strict=True)
+    looks = [(family, marker, colour) for (family, marker), colour in families]
+    for ax, setting in zip(axes[0], settings, strict=True):
+        for family, marker, colour in looks:
+            part = rows[(rows["setting"] == setting) & (rows["family"] == family)].sort_values("size")
+            ax.plot(part["error"], part["auroc"], color=colour, marker=marker, label=family)
+            for at in part.itertuples(index=False):
+                ax.annotate(f"{at.size}", (at.error, at.auroc), (3, 5), textcoords="offset points", fontsize=10)
+        style.coin(ax)
+        ax.set(xscale="log", xlabel="reconstruction error", title=setting)
+        ax.margins(x=0.12, y=0.1)
+    axes[0, 0].set_ylabel("AUROC")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
+    return figure

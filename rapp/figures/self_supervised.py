@@ -1,0 +1,118 @@
+"""Figures of chapter 08: transformations, the classifier that tells them apart, and its two scores."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rapp.figures import style
+
+COLUMNS = 4
+
+
+def transformed(images: dict[str, np.ndarray]) -> Figure:
+    """One image after each of several transformations.
+
+    Args:
+        images: what was done → (side, side), in rows of four.
+    """
+    rows = -(-len(images) // COLUMNS)
+    figure, axes = style.subplots(rows, COLUMNS, figsize=(6.4, 1.75 * rows), squeeze=False)
+    for ax in axes.flat[len(images) :]:
+        ax.set_axis_off()
+    for ax, (title, image) in zip(axes.flat, images.items(), strict=False):
+        ax.imshow(image, cmap="gray")
+        ax.set_title(title, fontsize=12)
+        ax.set(xticks=[], yticks=[])
+    return figure
+
+
+def learning(history: Sequence[dict], accuracy: pd.DataFrame) -> Figure:
+    """Above, how often the transformation is told right while training; below, in the end, for each transformation.
+
+    Args:
+        history: dicts with epoch, accuracy (on training batches) and val_accuracy.
+        accuracy: a row for each transformation (its name is the index); columns normal and novel, of test images.
+    """
+    figure, (above, below) = style.subplots(2, 1, figsize=(6.8, 6.2))
+    epochs = [entry["epoch"] for entry in history]
+    of = {"training images": ("accuracy", "--"), "validation images": ("val_accuracy", "-")}
+    for label, (name, line) in of.items():
+        above.plot(epochs, [entry[name] for entry in history], color=style.NORMAL, linestyle=line, label=label)
+    _by_chance(above, len(accuracy))
+    above.set(xlabel="epochs", ylabel="share told right", ylim=(0, 1.03))
+    above.legend(frameon=False, loc="center right")
+    places = np.arange(len(accuracy))
+    for side, (name, colour) in zip((-0.2, 0.2), (("normal", style.NORMAL), ("novel", style.NOVEL)), strict=True):
+        below.bar(places + side, accuracy[name], 0.38, color=colour, label=name)
+    _by_chance(below, len(accuracy))
+    below.set_xticks(places, list(accuracy.index), rotation=35, ha="right", rotation_mode="anchor")
+    below.set(ylabel="share told right", ylim=(0, 1.03))
+    below.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure
+
+
+def _by_chance(ax: Axes, n: int) -> None:
+    """The line of a classifier of n kinds that guesses."""
+    ax.axhline(1 / n, color="black", linewidth=1, linestyle="--", zorder=0)
+
+
+def differences(values: pd.DataFrame, shown: Sequence[str]) -> Figure:
+    """How much each class differs from its own flips and rotations.
+
+    Args:
+        values: class × transformation, in [0, 1].
+        shown: classes that are trained on; their names are coloured.
+    """
+    figure, ax = style.subplots(figsize=(6.4, 0.42 * len(values) + 1.2))
+    ax.imshow(values, cmap="Blues_r", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values.to_numpy()):
+        colour = "white" if value < 0.5 else "black"
+        ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=11)
+    ax.set_yticks(range(len(values)), list(values.index))
+    for label in ax.get_yticklabels():
+        if label.get_text() in shown:
+            label.set(color=style.NORMAL, fontweight="bold")
+    ax.set_xticks(range(values.shape[1]), list(values.columns), rotation=35, ha="right", rotation_mode="anchor")
+    ax.set(ylabel="class")
+    return figure
+
+
+def confusions(panels: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """Which transformation is taken for which.
+
+    Args:
+        panels: title → (T, T) mean probabilities, row: what was done, column: the answer.
+        names: of the transformations.
+    """
+    figure, axes = style.subplots(len(panels), 1, figsize=(5.4, 4.6 * len(panels)), sharex=True, squeeze=False)
+    for ax, (title, values) in zip(axes[:, 0], panels.items(), strict=True):
+        ax.imshow(values, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), value in np.ndenumerate(values):
+            if value >= 0.05:  # a figure in each square would hide those that matter
+                colour = "white" if value > 0.5 else "black"
+                ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=11)
+        ax.set_yticks(range(len(names)), list(names))
+        ax.set_title(title, fontsize=13)
+        ax.set_ylabel("what was done")
+    axes[-1, 0].set_xticks(range(len(names)), list(names), rotation=35, ha="right", rotation_mode="anchor")
+    axes[-1, 0].set_xlabel("the classifier's answer (%)")
+    return figure
+
+
+def two_scores(simple: np.ndarray, dirichlet: np.ndarray, is_novel: np.ndarray) -> Figure:
+    """Each test image by its two scores; both are higher for more novel.
+
+    Args:
+        simple, dirichlet: (N,) scores.
+        is_novel: (N,) bool.
+    """
+    figure, ax = style.subplots(figsize=(6.4, 4.2))
+    kinds = ((~is_novel, "normal", style.NORMAL, "o"), (is_novel, "novel", style.NOVEL, "x"))
+    for rows, label, colour, marker in kinds:
+        ax.scatter(simple[rows], dirichlet[rows], s=26, color=colour, marker=marker, alpha=0.6, label=label)
+    ax.set(xlabel="1 − mean probability of the right one", ylabel="−log-likelihood (Dirichlet)")
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center")
+    return figure
