@@ -9,7 +9,7 @@ from rapp import evaluation
 from rapp.baselines.base import Detector
 
 HALF = 3.0  # of the square's side; points lie within
-GRID = 100  # places at which a score is drawn, along each side
+GRID = 80  # places at which a score is drawn, along each side
 
 
 @dataclass(frozen=True)

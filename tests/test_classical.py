@@ -1,6 +1,8 @@
 import dataclasses
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
@@ -8,6 +10,7 @@ from scipy.special import logsumexp
 from rapp import baselines, evaluation, toys
 from rapp.baselines.classical import Kernels, Mixture, OneClass, PCAReconstruction
 from rapp.baselines.linear import LinearAutoencoder, principal_angles
+from rapp.figures import classical as figures
 
 NAMES = [name for name, rival in baselines.RIVALS.items() if rival.chapter == "05_classical"]
 FLOORS = {"pca": 0.98, "linear-ae": 0.98, "ocsvm": 0.97, "iforest": 0.96, "lof": 0.98}
@@ -128,3 +131,22 @@ def test_maps_of_the_plane():
         assert 0 < (of.values > of.cut).mean() < 1
         assert np.abs(of.normal).max() < 1.5 * toys.HALF
     assert dataclasses.is_dataclass(made["a curve"])
+
+
+ROWS = pd.DataFrame(
+    {"model": list("abab"), "setting": ["multimodal"] * 2 + ["unimodal"] * 2, "auroc": [0.1, 0.6, 0.9, 1]}
+)
+RANKS = pd.DataFrame(np.eye(3), index=list("abc"), columns=list("abc"))
+FIGURES = {
+    "boundaries": lambda: figures.boundaries(toys.maps(PCAReconstruction(n_components=1), n=30)),
+    "angles": lambda: figures.angles({"trained": np.array([0.1, 3.0]), "random": np.array([60.0, 80.0])}),
+    "by detector": lambda: figures.by_detector(ROWS, {"a": "One", "b": "Another"}),
+    "agreement": lambda: figures.agreement(RANKS),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_draws_and_leaves_no_open_window(name, tmp_path):
+    FIGURES[name]().savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5_000
+    assert plt.get_fignums() == []

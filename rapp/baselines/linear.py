@@ -48,7 +48,7 @@ class LinearAutoencoder(Deep):
     batch: int = 64
     lr: float = 1e-2
 
-    PROFILES: ClassVar[dict[str, dict]] = {"tiny": {"epochs": 2}, "quick": {"epochs": 30}}
+    PROFILES: ClassVar[dict[str, dict]] = {"tiny": {"epochs": 2}, "quick": {"epochs": 20}}
 
     def build(self) -> nn.Module:
         return Flat(self._n_features, min(self.n_components, self._n_features))

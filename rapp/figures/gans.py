@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from rapp.baselines.gan import Path
 from rapp.figures import style
@@ -103,9 +104,13 @@ def error_against_auroc(rows: pd.DataFrame) -> Figure:
             part = rows[(rows["setting"] == setting) & (rows["family"] == family)].sort_values("size")
             ax.plot(part["error"], part["auroc"], color=colour, marker=marker, label=family)
             for at in part.itertuples(index=False):
-                ax.annotate(f"{at.size}", (at.error, at.auroc), (3, 5), textcoords="offset points", fontsize=10)
+                above = (3, 5) if family == "PCA" else (-3, -14)
+                ax.annotate(f"{at.size}", (at.error, at.auroc), above, textcoords="offset points", fontsize=10)
         style.coin(ax)
         ax.set(xscale="log", xlabel="reconstruction error", title=setting)
+        ax.xaxis.set_major_locator(LogLocator(10, (1, 3), numticks=8))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("")
         ax.margins(x=0.12, y=0.1)
     axes[0, 0].set_ylabel("AUROC")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
