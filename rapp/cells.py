@@ -15,7 +15,7 @@ import pandas as pd
 from rapp import baselines, datasets, provenance, store
 from rapp.autoencoders import MODELS
 from rapp.datasets import Dataset
-from rapp.profiles import ParameterError, settings_for
+from rapp.profiles import ParameterError, rival_for, settings_for
 from rapp.settings import RivalSettings, Settings
 from rapp.training import say
 from rapp.trials import Cell, Scored
@@ -62,15 +62,7 @@ def _settings(profile: str, data: Dataset, model: str, **changes: Any) -> Settin
     """The settings of an autoencoder or a rival."""
     if model not in (*MODELS, *baselines.RIVALS):
         raise ParameterError(f"model {model!r} is unknown; allowed: {', '.join([*MODELS, *baselines.RIVALS])}")
-    if model in MODELS:
-        return settings_for(profile, data, model, **changes)
-    try:
-        of = baselines.settings(model, profile, **changes)
-        if baselines.RIVALS[model].of.NEEDS_IMAGES and data.image_shape is None:
-            raise ParameterError(f"{model} needs images, and {data.name} is a table")
-    except ValueError as error:
-        raise ParameterError(str(error)) from error
-    return of
+    return (settings_for if model in MODELS else rival_for)(profile, data, model, **changes)
 
 
 def plan(

@@ -15,9 +15,9 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from rapp import datasets
+from rapp import baselines, datasets
 from rapp.datasets import Dataset
-from rapp.settings import Settings, resolve_device
+from rapp.settings import RivalSettings, Settings, resolve_device
 from rapp.splits import SETTINGS, split
 
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
@@ -74,6 +74,23 @@ def settings_for(profile: str, data: str | Dataset, model: str = "vae", **change
     values |= {name: value for name, value in changes.items() if value is not None}
     try:
         return replace(Settings(model=model), **values)
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
+
+
+def rival_for(profile: str, data: Dataset, name: str, **changes: Any) -> RivalSettings:
+    """The settings of a rival (``rapp.baselines``) for a data set; linear ones are as wide as an autoencoder's code.
+
+    Raises:
+        ParameterError: naming the value and what is allowed.
+    """
+    rival = baselines.RIVALS[name]
+    if rival.of.NEEDS_IMAGES and data.image_shape is None:
+        raise ParameterError(f"{name} needs images, and {data.name} is a table")
+    if data.image_shape is None and "n_components" in rival.allowed():
+        changes = {"n_components": bottleneck(data.x)} | changes
+    try:
+        return baselines.settings(name, profile, **changes)
     except ValueError as error:
         raise ParameterError(str(error)) from error
 

@@ -60,7 +60,7 @@ def made_with_rivals(trials: Sequence[RivalTrial], profile: str, seconds: float)
         "profile": profile,
         "seeds": ", ".join(str(seed) for seed in sorted({trial.cell.seed for trial in trials})),
         **{name: ", ".join(f"{option} {value}" for option, value in of) for name, of in options.items()},
-        "device": f"{trials[0].device}, {_machine()}",
+        "device": f"{', '.join(sorted({trial.device for trial in trials}))}, {_machine()}",
         "seconds": f"{sum(trial.seconds for trial in trials):.0f} of training, {seconds:.0f} for this page",
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }

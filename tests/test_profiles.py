@@ -71,3 +71,13 @@ def test_a_tables_bottleneck_is_as_wide_as_what_explains_its_variance(tmp_path):
     data = check(str(tmp_path / "t.csv"), label="label")
     assert settings_for("quick", data).bottleneck == bottleneck(data.x)
     assert settings_for("quick", data, bottleneck=5).bottleneck == 5
+
+
+def test_a_table_gives_linear_rivals_the_width_of_its_bottleneck(blobs):
+    table = replace(blobs, image_shape=None)
+    for name in ("pca", "linear-ae"):
+        of = profiles.rival_for("tiny", table, name)
+        assert dict(of.options)["n_components"] == profiles.bottleneck(table.x)
+        assert dict(profiles.rival_for("tiny", blobs, name).options)["n_components"] == 20
+    with pytest.raises(ParameterError, match="anogan needs images, and blobs is a table"):
+        profiles.rival_for("tiny", table, "anogan")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rapp import baselines, cells, datasets, detectors
+from rapp import baselines, cells, datasets, detectors, profiles
 from rapp.baselines.base import Deep
 from rapp.experiments import run_rivals
 from rapp.profiles import ParameterError
@@ -97,7 +97,7 @@ def test_images_of_another_shape_are_refused_where_images_are_needed(name, digit
         with pytest.raises(ValueError, match="needs images"):
             make(name, shape).fit(*digits[:2])
     with pytest.raises(ParameterError, match=f"{name} needs images, and asteroids is a table"):
-        cells._settings("tiny", datasets.Dataset("asteroids", *[None] * 3, None, *[""] * 4), name)
+        profiles.rival_for("tiny", datasets.Dataset("asteroids", *[None] * 3, None, *[""] * 4), name)
 
 
 def test_wrong_options_are_named(name):
