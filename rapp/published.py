@@ -59,11 +59,20 @@ def results_file(profile: str) -> Path:
 
 
 def our_rows(profile: str) -> pd.DataFrame:
-    """Our published rows of a profile, as ``cells.collect``; none yet: no rows."""
-    path = results_file(profile)
+    """Our published rows of a profile and of its changes, as ``cells.collect``; none yet: no rows."""
+    return _rows(results_file(profile))
+
+
+def _rows(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=list(cells.COLUMNS))
-    return pd.read_csv(path, dtype={"target": str}).reindex(columns=list(cells.COLUMNS)).fillna({"contamination": 0.0})
+    rows = pd.read_csv(path, dtype={"target": str}).reindex(columns=list(cells.COLUMNS))
+    return rows.fillna({"contamination": 0.0})  # files of before this column was
+
+
+def all_rows() -> pd.DataFrame:
+    """Our published rows of all profiles."""
+    return pd.concat([_rows(path) for path in sorted((BOOK / "results").glob("*.csv"))])
 
 
 def publish(rows: pd.DataFrame) -> list[Path]:

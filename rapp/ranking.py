@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from rapp import published
 from rapp.baselines import RIVALS
 from rapp.datasets import Dataset
 
@@ -108,3 +109,34 @@ def out_of_distribution(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     pairs = pairs[pairs["dataset"].map(lambda pair: data.name in pair.split(" + ")).astype(bool)]
     wide = pairs.pivot_table(index="method", columns="dataset", values="auroc")
     return wide.loc[wide.mean(axis=1).sort_values(ascending=False).index]
+
+
+def reported() -> pd.DataFrame:
+    """The rivals' one-class AUROCs as reported (PROTOCOL, "Rivals") beside all of ours on the same data, for a page.
+
+    Returns:
+        data, method, profile, classes (ours), ours, reported, difference (of a mean over some classes: "in part").
+    """
+    theirs = pd.read_csv(published.BOOK / "paper" / "rivals.csv", dtype={"target": str}).fillna({"target": ""})
+    ours = published.all_rows()
+    ours = ours[(ours["setting"] == "unimodal") & (ours["contamination"] == 0)]
+    lines = []
+    for of in theirs.to_dict("records"):
+        models = [of["model"], f"{of['model']}-8"]  # the rival itself, or with the 8 transformations for the 72
+        mine = ours[(ours["dataset"] == of["dataset"]) & ours["model"].isin(models) & (ours["score"] == of["score"])]
+        mine = mine[mine["target"] == of["target"]] if of["target"] else mine
+        for (model, profile), part in mine.groupby(["model", "profile"]):
+            classes = sorted(set(part["target"]))
+            whole = of["target"] or len(classes) == published.CLASSES[published.NAMES[of["dataset"]]]
+            lines.append(
+                {
+                    "data": of["dataset"],
+                    "method": RIVALS[model].title,
+                    "profile": profile,
+                    "classes": ", ".join(classes),
+                    "ours": f"{part['auroc'].mean():.3f}",
+                    "reported": f"{of['auroc']:.3f}" + ("" if of["target"] else " (mean)"),
+                    "difference": f"{part['auroc'].mean() - of['auroc']:+.3f}" if whole else "in part",
+                }
+            )
+    return pd.DataFrame(lines)

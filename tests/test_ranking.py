@@ -71,3 +71,15 @@ def test_the_heat_map_sets_the_target_apart(rows, blobs):
     left, right = who_wins.heat(wide, "1", dict(zip("012", blobs.class_names, strict=True))).axes
     assert [t.get_text() for t in left.get_xticklabels()] == ["one"]
     assert [t.get_text() for t in right.get_xticklabels()] == ["zero", "two"]
+
+
+def test_what_was_reported_is_compared_with_whole_means_only(rows, monkeypatch):
+    base = rows.iloc[0].to_dict() | {"dataset": "mnist", "setting": "unimodal", "model": "anogan", "score": "score"}
+    ours = pd.DataFrame([base | {"target": str(target), "auroc": 0.9} for target in range(10)])
+    monkeypatch.setattr(ranking.published, "all_rows", lambda: ours)
+    (line,) = ranking.reported().to_dict("records")
+    assert (line["ours"], line["reported"], line["difference"]) == ("0.900", "0.937 (mean)", "-0.037")
+    monkeypatch.setattr(ranking.published, "all_rows", lambda: ours.head(3).assign(model="geom-8", score="dirichlet"))
+    mean, of_one = ranking.reported().to_dict("records")
+    assert (mean["classes"], mean["difference"]) == ("0, 1, 2", "in part")
+    assert (of_one["classes"], of_one["difference"]) == ("1", "-0.016")
