@@ -70,3 +70,10 @@ def test_prose_names_no_class_and_no_number_of_ours(cells):
 def test_prose_comes_first(cells):
     assert cells[0]["cell_type"] == "markdown"
     assert "".join(cells[0]["source"]).startswith("# ")
+
+
+def test_no_label_is_given_twice():
+    """All chapters are one Sphinx project."""
+    text = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
+    labels = re.findall(r'"name": "(fig-[\w-]+)"|\((eq-[\w-]+)\)\\n', text)
+    assert len(labels) == len(set(labels)) > 50
