@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 
@@ -77,3 +78,8 @@ def test_no_label_is_given_twice():
     text = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
     labels = re.findall(r'"name": "(fig-[\w-]+)"|\((eq-[\w-]+)\)\\n', text)
     assert len(labels) == len(set(labels)) > 50
+
+
+def test_every_notebook_has_its_place_in_the_book():
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    assert {path.stem for path in NOTEBOOKS} <= {chapter["file"] for chapter in toc["chapters"]}
