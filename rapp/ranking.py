@@ -19,7 +19,7 @@ def methods() -> pd.DataFrame:
     """
     ours = [(m, s, f"{model} {score}", CHAPTERS[s]) for m, model in MODELS.items() for s, score in SCORES.items()]
     rivals = [
-        (name, score, rival.title + (f", {score}" if len(rival.scores) > 1 else ""), rival.chapter)
+        (name, score, rival.title + (f" {score}" if len(rival.scores) > 1 else ""), rival.chapter)
         for name, rival in RIVALS.items()
         for score in rival.scores
     ]

@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from rapp.figures import style
 
+WIDTH = 5.8  # inches; at phone width the numbers can still be read
+
 
 def heat(wide: pd.DataFrame, target: str, names: dict[str, str]) -> Figure:
     """AUROC of every method with every class, the target's column set apart on the left.
@@ -16,74 +18,67 @@ def heat(wide: pd.DataFrame, target: str, names: dict[str, str]) -> Figure:
         target: the class set apart.
         names: class → name on the axis.
     """
-    if wide.empty:
-        return _nothing()
     order = [target, *(label for label in names if label != target)]
-    long_names = max(map(len, names.values())) > 2
-    figure, axes = style.subplots(
-        1,
-        2,
-        figsize=(6.8, 0.27 * len(wide) + (1.6 if long_names else 0.9)),
-        width_ratios=[1, len(order) - 1],
-        sharey=True,
-    )
-    for ax, columns in zip(axes, (order[:1], order[1:]), strict=True):
-        sns.heatmap(
-            wide.reindex(columns=columns), ax=ax, cmap="RdBu", center=0.5, vmin=0, vmax=1, annot=True, fmt=".2f",
-            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 9},
-        )  # fmt: skip
-        ax.set_facecolor("0.92")
-        ax.set(xlabel="", ylabel="")
-        ax.set_xticks(
-            np.arange(len(columns)) + 0.5, [names[label] for label in columns], rotation=45 if long_names else 0
-        )
-        ax.set_yticks(np.arange(len(wide)) + 0.5, wide.index, rotation=0, fontsize=9)
-        ax.tick_params(length=0)
-    figure.supxlabel("class", fontsize=11)
-    return figure
-
-
-def cost(rows: pd.DataFrame) -> Figure:
-    """Mean AUROC against the seconds that scoring 1,000 rows takes, a point per method.
-
-    Args:
-        rows: method, model, auroc, seconds_per_1000; as ``ranking.of_setting``.
-    """
-    points = rows.groupby("method").agg(auroc=("auroc", "mean"), seconds=("seconds_per_1000", "mean")).dropna()
-    if points.empty:
-        return _nothing()
-    figure, ax = style.subplots(figsize=(6.8, 4.6))
-    ax.scatter(points["seconds"], points["auroc"], color=style.NORMAL, s=26)
-    for name, point in points.iterrows():
-        ax.annotate(str(name), (point["seconds"], point["auroc"]), (4, 3), textcoords="offset points", fontsize=8)
-    style.coin(ax)
-    ax.set(xscale="log", xlabel="seconds to score 1,000 rows", ylabel="mean AUROC over classes")
-    ax.margins(x=0.15)
-    return figure
+    panels = {"": wide.reindex(columns=order[:1]), "class": wide.reindex(columns=order[1:])}
+    return _heat({title: part.rename(columns=names) for title, part in panels.items()})
 
 
 def contamination(table: pd.DataFrame) -> Figure:
-    """AUROC against the share of novel rows in the training set, a line per method, a panel per setting.
+    """AUROC of every method with a share of novel rows in the training set, a panel per setting.
 
     Args:
         table: as ``ranking.over_contamination``.
     """
+    wide = table.pivot_table(index="method", columns=["setting", "contamination"], values="auroc")
+    wide = wide.loc[wide.mean(axis=1).sort_values(ascending=False).index]
     settings = list(dict.fromkeys(table["setting"]))
-    if not settings:
+    return _heat({f"{of}: novel training rows": wide[of].rename(columns="{:.0%}".format) for of in settings})
+
+
+def _heat(panels: dict[str, pd.DataFrame]) -> Figure:
+    """Heat maps side by side, a line per method; what is missing is grey."""
+    lines = max((len(part) for part in panels.values()), default=0)
+    if not lines:
         return _nothing()
-    best = table[table["contamination"] == 0].groupby("method")["auroc"].mean().sort_values(ascending=False)
-    colours = dict(zip(best.index, sns.color_palette("husl", len(best)), strict=True))
-    markers = dict(zip(best.index, "osD^v<>PX*" * 5, strict=False))
-    figure, axes = style.subplots(1, len(settings), figsize=(6.8, 4.6), squeeze=False, sharey=True)
-    for ax, setting in zip(axes[0], settings, strict=True):
-        for name in best.index:
-            line = table[(table["setting"] == setting) & (table["method"] == name)].sort_values("contamination")
-            ax.plot(100 * line["contamination"], line["auroc"], color=colours[name], marker=markers[name], label=name)
-        style.coin(ax)
-        ax.set(title=setting, xlabel="novel training rows in %", ylabel="AUROC")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center", fontsize=9
+    columns = [len(part.columns) for part in panels.values()]
+    long_names = max(len(str(name)) for part in panels.values() for name in part.columns) > 3
+    figure, axes = style.subplots(
+        1, len(panels), figsize=(WIDTH, 0.25 * lines + (1.6 if long_names else 0.8)), width_ratios=columns,
+        sharey=True, squeeze=False,
+    )  # fmt: skip
+    for ax, (title, part) in zip(axes[0], panels.items(), strict=True):
+        texts = part.map(lambda value: "" if pd.isna(value) else f"{value:.2f}".removeprefix("0"))
+        sns.heatmap(
+            part.astype(float), ax=ax, cmap="RdBu", center=0.5, vmin=0, vmax=1, annot=texts, fmt="",
+            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 10},
+        )  # fmt: skip
+        ax.set_facecolor("0.92")
+        ax.set_xticks(np.arange(len(part.columns)) + 0.5, part.columns, rotation=45 if long_names else 0, fontsize=10)
+        ax.set_yticks(np.arange(len(part)) + 0.5, part.index, rotation=0, fontsize=10)
+        ax.set_xlabel(title, fontsize=10)
+        ax.set_ylabel("")
+        ax.tick_params(length=0)
+    return figure
+
+
+def cost(rows: pd.DataFrame) -> Figure:
+    """What a method costs: seconds to train and to score 1,000 rows, the slowest scores on top.
+
+    Args:
+        rows: method, seconds, seconds_per_1000; as ``ranking.of_setting``.
+    """
+    means = rows.groupby("method")[["seconds", "seconds_per_1000"]].mean().dropna().sort_values("seconds_per_1000")
+    if means.empty:
+        return _nothing()
+    figure, ax = style.subplots(figsize=(WIDTH, 0.25 * len(means) + 1.2))
+    ax.scatter(means["seconds_per_1000"], means.index, color=style.NORMAL, s=40, label="to score 1,000 rows")
+    ax.scatter(
+        means["seconds"].clip(lower=0.1), means.index, facecolors="none", edgecolors=style.NOVEL, s=40, label="to train"
     )
+    ax.set(xscale="log", xlabel="seconds")
+    ax.tick_params(axis="y", labelsize=10, length=0)
+    ax.grid(axis="y", alpha=0.3)
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center", fontsize=10)
     return figure
 
 
