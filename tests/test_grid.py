@@ -38,7 +38,7 @@ def test_a_grid_has_a_row_per_cell_and_score_and_a_second_run_does_nothing(entri
     alone = run_trial(blobs, Cell(replace(TINY, precision="float64"), "1", 1)).aurocs()
     mine = rows[(rows["target"] == "1") & (rows["seed"] == 1)].set_index("score")["auroc"]
     assert {name: pytest.approx(value, abs=0.02) for name, value in alone.items()} == mine.to_dict()
-    monkeypatch.setattr(grid, "run_stack", None)
+    monkeypatch.setattr(grid, "run_cells", None)
     assert grid.run(entries, tmp_path) == []
     assert cells.collect(tmp_path).equals(rows)
 
