@@ -180,4 +180,5 @@ def collect(*folders: Path) -> pd.DataFrame:
             if result and "rows" in result:
                 rows.setdefault(path.relative_to(folder), result["rows"])
     frame = pd.DataFrame([row for of_cell in rows.values() for row in of_cell], columns=list(COLUMNS))
+    frame = frame.fillna({"contamination": 0.0})  # cells of before this column was
     return frame.sort_values(KEY, kind="stable", ignore_index=True)
