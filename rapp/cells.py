@@ -103,17 +103,18 @@ def plan(
     for dataset in names:
         data = data_of(dataset)
         of_model = [_settings(profile, data, model, **changes) for model in models]
-        for setting in ["out-of-distribution"] if "+" in dataset else settings:
+        is_pair = "+" in dataset
+        fixed = [data.normal] if data.normal else data.classes[1:] if is_pair else []
+        chosen = fixed or ([data.target(target) for target in targets] if targets else data.classes)
+        for setting in ["out-of-distribution"] if is_pair else settings:
             if data.normal and setting != "unimodal":
                 say(f"{dataset} has a fixed normal class, {data.normal!r}: no {setting} cells")
                 continue
-            all_targets = [data.normal] if data.normal else data.classes[1:] if "+" in dataset else data.classes
-            some = targets and not data.normal and "+" not in dataset
             entries += [
                 Entry(label, dataset, Cell(of, target, seed, setting, contamination=contamination))
                 for of in of_model
                 for contamination in contaminations
-                for target in (map(data.target, targets) if targets and some else all_targets)
+                for target in chosen
                 for seed in range(seeds)
             ]
     return entries

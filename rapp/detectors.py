@@ -19,7 +19,7 @@ from rapp.pathway import Pathway, Whitening
 from rapp.profiles import bottleneck, settings_for
 from rapp.settings import Settings
 from rapp.training import train as train_one
-from rapp.trials import TEST_SAMPLES
+from rapp.trials import pathway_of
 
 METHODS = ("nap", "sap", "recon")
 
@@ -67,18 +67,14 @@ class PathwayDetector(Detector):
         about = Dataset("rows", rows, np.full(len(rows), "normal"), ("normal",), self.image_shape, "", "", "", ("",))
         settings = settings_for(self.profile, about, self.model, **self.changes)
         x, val = torch.from_numpy(rows).split([len(train), len(validation)])
-        self.trained, self._seed = train_one(x, val, settings, seed, cache, progress), seed
+        self.trained = train_one(x, val, settings, seed, cache, progress)
         self.where = self.trained.device
         self._whitening = Whitening()
         self._pathway().fit(x.to(self.where))
         return self.trained.seconds
 
     def _pathway(self) -> Pathway:
-        """Its noise starts anew: the same rows get the same scores."""
-        generator = torch.Generator(torch.device(self.where)).manual_seed(self._seed)
-        decoder = self.trained.model.decoding(TEST_SAMPLES, generator)
-        include_input = self.image_shape is None
-        return Pathway(self.trained.model.encoder, decoder, include_input=include_input, whitening=self._whitening)
+        return pathway_of(self.trained, self.image_shape is None, whitening=self._whitening)
 
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
         dtype = next(self.trained.model.parameters()).dtype

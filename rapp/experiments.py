@@ -116,18 +116,18 @@ def scored(data: Dataset, cell: Cell, rows: Split, x: np.ndarray, trained: Train
     return trial
 
 
-def run_rivals(data: Dataset, cells: Sequence[Cell], cache: Path | None = None) -> Iterator[RivalTrial]:
-    """Fit each rival on the training rows of its cell, score the test rows.
+def run_rivals(data: Dataset, cells: Sequence[Cell]) -> Iterator[RivalTrial]:
+    """Fit each rival on the training rows of its cell (or fetch it from the cache), score the test rows."""
+    return _rivals(data, cells, _models())
 
-    Args:
-        cache: folder of trained rivals; None for the one of all models.
-    """
+
+def _rivals(data: Dataset, cells: Sequence[Cell], cache: Path | None) -> Iterator[RivalTrial]:
     for cell in cells:
         assert isinstance(cell.settings, RivalSettings)
         rows = cell.split(data)
         x = features(data, rows)
         detector = baselines.build(cell.settings, data.image_shape)
-        detector.fit(x[rows.train], x[rows.val], cell.seed, cache or _models())
+        detector.fit(x[rows.train], x[rows.val], cell.seed, cache)
         trial = RivalTrial(data=data, cell=cell, split=rows, features=x, detector=detector)
         trial.score_test()
         yield trial
@@ -142,8 +142,8 @@ def run_stack(data: Dataset, cells: Sequence[Cell], models: Path | None) -> Iter
 
 
 def run_cells(data: Dataset, cells: Sequence[Cell], cache: Path | None = None) -> Iterator[Scored]:
-    """Cells of equal settings, be they of an autoencoder or of a rival: ``run_stack`` or ``run_rivals``."""
-    return (run_rivals if isinstance(cells[0].settings, RivalSettings) else run_stack)(data, cells, cache)
+    """Cells of equal settings, of an autoencoder or a rival, with a model cache of the caller's or none."""
+    return (_rivals if isinstance(cells[0].settings, RivalSettings) else run_stack)(data, cells, cache)
 
 
 def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:

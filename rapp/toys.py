@@ -35,9 +35,8 @@ def points(shape: str, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 SHAPES = ("a cloud", "two densities", "a curve")
-OPTIONS: dict[
-    str, dict[str, Any]
-] = {  # of chapter 05's rivals in the plane: there a second component leaves nothing out
+# Of chapter 05's rivals in the plane, where a second component leaves nothing out.
+OPTIONS: dict[str, dict[str, Any]] = {
     "pca": {"n_components": 1},
     "ocsvm": {},
     "gmm": {"explained": 1.0},

@@ -101,6 +101,15 @@ class Scored(ABC):
         self.seconds_per_1000 = (time.perf_counter() - start) / len(self.split.test) * 1000
 
 
+def pathway_of(
+    trained: Trained, include_input: bool, layers: Sequence[int] | None = None, whitening: Whitening | None = None
+) -> Pathway:
+    """A trained model's pathway; its noise starts anew, so that scores do not depend on what was scored before."""
+    generator = torch.Generator(torch.device(trained.device)).manual_seed(trained.seed)
+    decoder = trained.model.decoding(TEST_SAMPLES, generator)
+    return Pathway(trained.model.encoder, decoder, layers, include_input, whitening=whitening)
+
+
 @dataclass(kw_only=True)
 class Trial(Scored):
     """A cell of an autoencoder, scored along its pathway."""
@@ -131,11 +140,8 @@ class Trial(Scored):
         return torch.from_numpy(self.features[getattr(self.split, part)]).to(like)
 
     def pathway(self, layers: Sequence[int] | None = None, whitening: Whitening | None = None) -> Pathway:
-        """The model's pathway; its noise starts anew, so that scores do not depend on what was scored before."""
-        generator = torch.Generator(torch.device(self.trained.device)).manual_seed(self.cell.seed)
-        decoder = self.trained.model.decoding(TEST_SAMPLES, generator)
-        include_input = self.data.image_shape is None
-        return Pathway(self.trained.model.encoder, decoder, layers, include_input, whitening=whitening)
+        """``pathway_of`` this trial's model; a table's has the input in it."""
+        return pathway_of(self.trained, self.data.image_shape is None, layers, whitening)
 
     def scores_of(self, part: str) -> dict[str, np.ndarray]:
         with pinned(SCORING_THREADS):

@@ -6,7 +6,7 @@ import torch
 
 from rapp import baselines, cells, datasets, detectors, profiles
 from rapp.baselines.base import Deep
-from rapp.experiments import run_rivals
+from rapp.experiments import run_cells
 from rapp.profiles import ParameterError
 from rapp.splits import split
 
@@ -111,7 +111,7 @@ def test_wrong_options_are_named(name):
 def test_a_grid_cell_of_it(name, tmp_path):
     data = datasets.load("digits")
     entry = cells.plan("tiny", ["digits"], ["unimodal"], [name], seeds=1, targets=["0"], contaminations=[0.05])[0]
-    (trial,) = run_rivals(data, [entry.cell], tmp_path)
+    (trial,) = run_cells(data, [entry.cell], tmp_path)
     rows = cells.record(entry, trial)["rows"]
     assert {row["model"] for row in rows} == {name}
     assert {row["contamination"] for row in rows} == {0.05}

@@ -61,6 +61,7 @@ class Detector(ABC):
             ValueError: rows or settings that cannot be used.
             FloatingPointError: training diverged.
         """
+        self._fitted = False
         if np.ndim(train) == 2:
             self._n_features = np.shape(train)[1]
         train, validation = self._checked(train, "train"), self._checked(validation, "validation")
@@ -71,7 +72,7 @@ class Detector(ABC):
                 f"{type(self).__name__} needs images: image_shape={self.image_shape} does not give rows of "
                 f"{train.shape[1]} features"
             )
-        self._fitted, self.where, start = False, "cpu", time.perf_counter()
+        self.where, start = "cpu", time.perf_counter()
         self.seconds = self._fit(train, validation, seed, cache, progress) or time.perf_counter() - start
         self._fitted = True
         return self
