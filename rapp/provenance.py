@@ -17,7 +17,7 @@ from rapp.datasets import CHECKSUMS, Dataset
 from rapp.experiments import STACK
 from rapp.replicas import stack_is_faster
 from rapp.settings import RivalSettings, Settings
-from rapp.trials import TEST_SAMPLES, RivalTrial, Trial
+from rapp.trials import TEST_SAMPLES, Scored, Trial
 
 SHOWN = ("n_layers", "bottleneck", "samples", "epochs", "batch", "lr", "precision", "compile", "threads")
 
@@ -48,10 +48,12 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
     return pd.DataFrame({"what": about.keys(), "value": about.values()})
 
 
-def made_with_rivals(trials: Sequence[RivalTrial], profile: str, seconds: float) -> pd.DataFrame:
-    """``made_with`` for a page of rivals: each one's settings are on a line of its own."""
+def made_with_rivals(trials: Sequence[Scored], profile: str, seconds: float) -> pd.DataFrame:
+    """``made_with`` for a page of rivals: each model's settings are on a line of its own."""
+    settings = {of.model: of for of in (trial.cell.settings for trial in trials)}
     options = {
-        of.model: of.options for of in (trial.cell.settings for trial in trials) if isinstance(of, RivalSettings)
+        name: of.options if isinstance(of, RivalSettings) else [(option, getattr(of, option)) for option in SHOWN]
+        for name, of in settings.items()
     }
     tested = dict.fromkeys((trial.cell.setting, trial.data.class_name(trial.cell.target)) for trial in trials)
     about = {
