@@ -10,6 +10,8 @@ PYTHON  ?= python3
 PIP_ARGS ?=
 PORT    ?= 8000
 OUT     ?=
+# tcp://host:8786: `make -j book` runs its notebooks on that Dask cluster.
+SCHEDULER ?=
 
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.rapp-installed
@@ -65,7 +67,8 @@ $(BUILT): $(CHAPTERS) $(PAGES)
 # One data set's chapters. 02, 03 and 04 share trained models, so they do not run side by side.
 define chapters
 $(BUILD)/runs/$(2)/%.ipynb: notebooks/%.ipynb $(MODULE) book/execute.py $(wildcard $(1)) | $(READY)
-	@$(PY) book/execute.py $$< $$@ --dataset $(call quoted,$(1)) $(call label_of,$(1)) $$(SETTINGS)
+	@$(PY) book/execute.py $$< $$@ --dataset $(call quoted,$(1)) $(call label_of,$(1)) $$(SETTINGS) \
+	  $(if $(SCHEDULER),--scheduler $(call quoted,$(SCHEDULER)))
 $(BUILD)/runs/$(2)/03_rapp.ipynb: | $(BUILD)/runs/$(2)/02_when_reconstruction_fails.ipynb
 $(BUILD)/runs/$(2)/04_base_models.ipynb: | $(BUILD)/runs/$(2)/03_rapp.ipynb
 endef

@@ -2,7 +2,9 @@
 
 import argparse
 import ast
+import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from rapp import datasets, profiles
+from rapp import datasets, grid, profiles
 from rapp.profiles import ParameterError, parse
 
 
@@ -111,6 +113,29 @@ def run(notebook: Path, output: Path, parameters: dict[str, object]) -> int:
     return 0
 
 
+def on_cluster(arguments: argparse.Namespace) -> int:
+    """The same command on a worker of a Dask cluster that shares this folder; its messages, its exit status."""
+    names = ("RAPP_CACHE", "RAPP_DATA", "JUPYTER_PREFER_ENV_PATH")  # the rest is the worker's own, such as its GPU
+    environment = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    words = [f"--{name}={getattr(arguments, name)}" for name in ("dataset", "label", "profile", "params")]
+    notebook, output = arguments.notebook, arguments.output
+    command = ["env", *environment, sys.executable, os.path.abspath(__file__), str(notebook), str(output), *words]
+    shared = f"each worker needs {os.getcwd()}, shared with this machine"
+    with grid.connected(arguments.scheduler) as client:
+        print(f"{output.stem}: on {arguments.scheduler}", file=sys.stderr, flush=True)
+        task = client.submit(subprocess.run, command, cwd=os.getcwd(), stderr=subprocess.PIPE, text=True, pure=False)
+        try:
+            done = task.result()
+        except Exception as error:  # whatever the worker met
+            print(f"error: {output.stem}: {error}; {shared}", file=sys.stderr)
+            return 1
+    print(done.stderr, end="", file=sys.stderr)
+    if not done.returncode and not output.exists():
+        print(f"error: {output.stem} ran, but {output} is not here; {shared}", file=sys.stderr)
+        return 1
+    return done.returncode
+
+
 def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """What a chapter is run with."""
     parser.add_argument("--dataset", required=True)
@@ -130,8 +155,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebook", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--scheduler", default="", help="run it on a Dask cluster, such as tcp://host:8786")
     arguments = options(parser).parse_args()
     try:
+        if arguments.scheduler:
+            return on_cluster(arguments)
         parameters = parameters_of(arguments)
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)

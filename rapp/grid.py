@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -84,39 +85,49 @@ Results = Iterator[tuple[list[Entry], list[dict]]]
 
 
 @contextmanager
+def connected(scheduler: str, workers: int = 0) -> Iterator[Any]:
+    """A Dask ``Client`` of the scheduler at an address, such as tcp://host:8786, or of a local cluster of workers.
+
+    Raises:
+        ParameterError: Dask is not installed, or the scheduler cannot be reached.
+    """
+    try:
+        import dask
+        from dask.distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ParameterError("a cluster needs Dask: pip install '.[cluster]'") from error
+    # Dask makes glibc return freed memory at once; torch then spends a third of its time getting it back.
+    keep = {"TRIM": 2**30, "MMAP": 2**25}  # bytes; glibc takes no more for the second
+    of_worker = {f"distributed.nanny.pre-spawn-environ.MALLOC_{name}_THRESHOLD_": size for name, size in keep.items()}
+    with ExitStack() as here, dask.config.set(of_worker):
+        try:
+            if not scheduler:
+                local = LocalCluster(
+                    n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+                )
+                here.enter_context(local)
+            client = here.enter_context(Client(scheduler or local, timeout=30))
+        except (OSError, ValueError) as error:
+            raise ParameterError(f"scheduler {scheduler!r} cannot be reached: {error}") from error
+        yield client
+
+
+@contextmanager
 def _mapped(checkpoints: Path | None, workers: int, scheduler: str) -> Iterator[Callable[[Units], Results]]:
     """A function that computes units: here, one after the other, or on a Dask cluster, as they are finished."""
     if not workers and not scheduler:
         yield lambda units: ((unit, run_unit(unit, checkpoints)) for unit in units)
         return
-    try:
-        import dask
-        from dask.distributed import Client, LocalCluster, as_completed
-    except ImportError as error:
-        raise ParameterError("--workers and --scheduler need Dask: pip install '.[cluster]'") from error
-    here = ExitStack()
-    # Dask makes glibc return freed memory at once; torch then spends a third of its time getting it back.
-    keep = {"TRIM": 2**30, "MMAP": 2**25}  # bytes; glibc takes no more for the second
-    of_worker = {f"distributed.nanny.pre-spawn-environ.MALLOC_{name}_THRESHOLD_": size for name, size in keep.items()}
-    here.enter_context(dask.config.set(of_worker))
-    try:
-        if not scheduler:
-            local = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-            )
-            here.enter_context(local)
-        client = here.enter_context(Client(scheduler or local, timeout=30))
-    except (OSError, ValueError) as error:
-        raise ParameterError(f"--scheduler {scheduler!r} cannot be reached: {error}") from error
+    with connected(scheduler, workers) as client:
+        from dask.distributed import as_completed
 
-    def results(units: Units) -> Results:
-        futures = {client.submit(run_unit, unit, checkpoints, pure=False): unit for unit in units}
-        for future in as_completed(futures):
-            failed = future.exception()  # such as a worker that died again and again
-            lost = [{"error": f"{type(failed).__name__}: {failed}"}] * len(futures[future])
-            yield futures[future], lost if failed else future.result()
+        def results(units: Units) -> Results:
+            futures = {client.submit(run_unit, unit, checkpoints, pure=False): unit for unit in units}
+            for future in as_completed(futures):
+                failed = future.exception()  # such as a worker that died again and again
+                lost = [{"error": f"{type(failed).__name__}: {failed}"}] * len(futures[future])
+                yield futures[future], lost if failed else future.result()
 
-    with here:
         yield results
 
 

@@ -296,6 +296,24 @@ def test_of_two_builds_at_once_the_second_waits_and_says_so(tmp_path):
     assert "papermill" in json.loads(output.read_text())["metadata"]
 
 
+def test_notebooks_run_on_a_cluster(make, tmp_path):
+    distributed = pytest.importorskip("dask.distributed", reason="Dask is not installed")
+    runs = tmp_path / "runs" / "digits" / "tiny"
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+        words = ("DATASET=digits", "PROFILE=tiny", f"BUILD={tmp_path}", f"SCHEDULER={cluster.scheduler_address}")
+        result = make(f"{runs}/01_anomaly_detection.ipynb", *words)
+        assert result.returncode == 0, result.stderr
+        assert f"01_anomaly_detection: on {cluster.scheduler_address}" in result.stderr
+        assert "papermill" in json.loads((runs / "01_anomaly_detection.ipynb").read_text())["metadata"]
+        wrong = make("book", *words, "PARAMS=target=11")
+        assert wrong.returncode != 0
+        assert "error: target 11 is no class of digits" in wrong.stderr
+    gone = make(f"{runs}/05_classical.ipynb", *words)
+    assert gone.returncode != 0
+    assert "cannot be reached" in gone.stderr
+    assert "Traceback" not in wrong.stderr + gone.stderr
+
+
 @pytest.fixture(scope="module")
 def browser():
     if not CHROMIUM:
