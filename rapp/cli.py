@@ -1,11 +1,12 @@
-"""The command line: ``rapp run`` fills a grid of cells, ``rapp scores`` keeps what each sample of a few cells scored,
-``rapp table`` prints the paper's tables, ``rapp results`` collects rows for the book."""
+"""The command line: ``rapp run`` fills a grid of cells, ``rapp ablate`` changes one choice of the protocol at a time,
+``rapp scores`` keeps what each sample of a few cells scored, ``rapp table`` prints the paper's tables, ``rapp results``
+collects rows for the book."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from rapp import cells, datasets, detectors, grid, published, store
+from rapp import cells, datasets, detectors, grid, published, store, variants
 from rapp.autoencoders import MODELS
 from rapp.profiles import ParameterError, parse
 
@@ -28,7 +29,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run | scores | table | results")
+    commands = parser.add_subparsers(required=True, metavar="run | ablate | scores | table | results")
     folder = store.cache_folder() / "cells"
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
@@ -38,6 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scheduler", default="", help="address of a running Dask scheduler: tcp://host:8786")
     run.add_argument("--force", action="store_true", help="do finished cells again")
     run.set_defaults(command=_run)
+
+    ablate = commands.add_parser(
+        "ablate", help="train and score cells with one choice of the protocol changed at a time"
+    )
+    _add_cells(ablate)
+    ablate.add_argument("--out", type=Path, default=folder, help="folder of the runs' files (default: in the cache)")
+    ablate.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
+    ablate.set_defaults(command=_ablate)
 
     scores = commands.add_parser("scores", help="publish the scores of each test sample of a few cells")
     _add_cells(scores)
@@ -97,6 +106,14 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1
 
 
+def _ablate(arguments: argparse.Namespace) -> int:
+    if arguments.workers < 1:
+        raise ParameterError(f"workers={arguments.workers} must be at least 1")
+    variants.fill(_entries(arguments), arguments.out, arguments.workers)
+    print(f"all runs are done: {arguments.out}")
+    return 0
+
+
 def _scores(arguments: argparse.Namespace) -> int:
     for entry in _entries(arguments):
         print(published.publish_scores(entry))
@@ -116,10 +133,10 @@ def _table(arguments: argparse.Namespace) -> int:
 
 
 def _results(arguments: argparse.Namespace) -> int:
-    rows = cells.collect(*arguments.out)
-    if rows.empty:
+    rows, ablations = cells.collect(*arguments.out), variants.collect(*arguments.out)
+    if rows.empty and ablations.empty:
         raise ParameterError(f"no finished cells under {', '.join(map(str, arguments.out))}; see rapp run --help")
-    for path in published.publish(rows):
+    for path in [*published.publish(rows), *published.publish_ablations(ablations)]:
         print(path)
     return 0
 

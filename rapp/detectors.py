@@ -150,8 +150,9 @@ class RaPP(OutlierMixin, BaseEstimator):
         if not 1 <= width <= x.shape[1]:
             raise ValueError(f"bottleneck={width} must lie between 1 and the number of features, {x.shape[1]}")
         settings = Settings(
-            self.model, self.n_layers, width, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr, device="cpu"
-        )
+            self.model, self.n_layers, width, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr, device="cpu",
+            threads=1,  # small batches gain little from a second core, and wait for it where it is busy
+        )  # fmt: skip
         random = check_random_state(self.random_state)
         rows = torch.from_numpy(x[random.permutation(len(x))])
         held_out = len(x) // 5

@@ -151,7 +151,7 @@ def run(
         say("safetensors is not installed: a stack that is interrupted starts again")
     failed: list[tuple[Entry, str]] = []
     with _alone(folder):
-        missing = [entry for entry in entries if force or not cells.is_done(folder, entry)]
+        missing = [entry for entry in entries if force or not cells.is_done(folder / entry.file, entry.dataset)]
         units = _units(missing)
         say(f"{len(entries)} cells, {len(entries) - len(missing)} of them done, {len(units)} stacks to train")
         progress = _Progress(len(missing))

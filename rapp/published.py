@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from rapp import cells, evaluation, store
+from rapp import cells, evaluation, store, variants
 from rapp.autoencoders import MODELS
 from rapp.cells import Entry
 from rapp.datasets import DataError
 from rapp.experiments import run_cells
+from rapp.trials import SCORES
 
 BOOK = Path(__file__).parents[1] / "book"
 NAMES = {  # ours → the paper's
@@ -85,10 +86,7 @@ def publish(rows: pd.DataFrame) -> list[Path]:
     about_path = BOOK / "results" / "provenance.json"
     about = json.loads(about_path.read_text(encoding="utf-8")) if about_path.exists() else {}
     for path, new in rows.groupby(rows["profile"].map(results_file)):
-        old = our_rows(new["profile"].iloc[0])
-        merged = pd.concat([old, new.astype({"target": str})] if len(old) else [new])
-        merged = merged.drop_duplicates([*cells.KEY, "score"], keep="last").sort_values(cells.KEY, kind="stable")
-        store.write_text(path, merged.to_csv(index=False, lineterminator="\n"))
+        merged = _merge(our_rows(new["profile"].iloc[0]), new, [*cells.KEY, "score"], path)
         for profile, of_profile in merged.groupby("profile"):
             about[str(profile)] = {
                 name: ", ".join(map(str, sorted(of_profile[name].unique())))
@@ -96,6 +94,30 @@ def publish(rows: pd.DataFrame) -> list[Path]:
             } | {"hours of training": round(of_profile.drop_duplicates(cells.KEY)["seconds"].sum() / 3600, 2)}
         written.append(path)
     store.write_text(about_path, json.dumps(about, indent=1, sort_keys=True) + "\n")
+    return written
+
+
+def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> pd.DataFrame:
+    merged = pd.concat([old, new.astype({"target": str})] if len(old) else [new])
+    merged = merged.drop_duplicates(key, keep="last").sort_values(key[:-1], kind="stable")
+    store.write_text(path, merged.to_csv(index=False, lineterminator="\n"))
+    return merged
+
+
+def ablations(dataset: str) -> pd.DataFrame:
+    """Published rows of ``variants.collect``; none yet: no rows."""
+    path = BOOK / "results" / "ablations" / f"{dataset}.csv"
+    return (
+        pd.read_csv(path, dtype={"target": str, "value": str}) if path.exists() else pd.DataFrame(columns=variants.KEY)
+    )
+
+
+def publish_ablations(rows: pd.DataFrame) -> list[Path]:
+    """``publish`` for rows of ``variants.collect``: a file for each data set, apart from all other rows."""
+    written = []
+    for dataset, new in rows.groupby("dataset"):
+        written.append(BOOK / "results" / "ablations" / f"{dataset}.csv")
+        _merge(ablations(str(dataset)), new, variants.KEY, written[-1])
     return written
 
 
@@ -211,11 +233,10 @@ def for_page(table: pd.DataFrame) -> pd.DataFrame:
     if "score" not in table:
         return shown[["setting", "dataset", "method", "text", *numbers]].rename(columns={"text": NUMBER})
     rows = ["setting", "dataset", "model"]
-    wide = shown.pivot(index=[*rows, *numbers], columns="score", values="text")[["recon", "sap", "nap"]]
+    wide = shown.pivot(index=[*rows, *numbers], columns="score", values="text")[list(SCORES)]
     order = pd.MultiIndex.from_frame(shown[[*rows, *numbers]].drop_duplicates())
-    named = {"sap": "SAP", "nap": "NAP"}
-    wide = wide.reindex(order).rename(columns=named).reset_index()
-    return wide[[*rows, "recon", "SAP", "NAP", *numbers]]
+    wide = wide.reindex(order).rename(columns=SCORES).reset_index()
+    return wide[[*rows, *SCORES.values(), *numbers]]
 
 
 def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
@@ -262,7 +283,7 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> 
     shown = pd.DataFrame(
         {
             "model": table["model"].str.upper(),
-            "score": table["score"].map({"recon": "recon", "sap": "SAP", "nap": "NAP"}),
+            "score": table["score"].map(SCORES),
             "ours": table["mean"].map("{:.3f}".format) + spread,
             unit: table["seeds"],
         }

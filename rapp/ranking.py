@@ -5,9 +5,9 @@ import pandas as pd
 from rapp import published
 from rapp.baselines import RIVALS
 from rapp.datasets import Dataset
+from rapp.trials import SCORES
 
 MODELS = {"ae": "AE", "vae": "VAE", "aae": "AAE"}
-SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}
 CHAPTERS = {"recon": "02_when_reconstruction_fails", "sap": "03_rapp", "nap": "03_rapp"}
 
 

@@ -18,6 +18,7 @@ from rapp.splits import Split, split
 from rapp.training import Trained
 
 SCORING_THREADS = 2  # pinned as in training; what is left of a core more or less is in the seventh digit
+SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}  # along the pathway, and what tables call them
 TEST_SAMPLES = 10  # stochastic reconstructions that the VAE averages to score (authors' code)
 
 

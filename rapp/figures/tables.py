@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from rapp.figures import style
+from rapp.trials import SCORES
 
 LIMIT = 0.2  # differences beyond are drawn in the strongest colour
 
@@ -32,8 +33,7 @@ def differences(table: pd.DataFrame) -> Figure:
         )  # fmt: skip
         ax.set_facecolor("0.92")
         ax.set(title=setting, xlabel="", ylabel="")
-        names = {"recon": "recon", "sap": "SAP", "nap": "NAP"}
-        ax.set_xticks(np.arange(len(columns)) + 0.5, [names[score] for _, score in columns], rotation=0, fontsize=10)
+        ax.set_xticks(np.arange(len(columns)) + 0.5, [SCORES[score] for _, score in columns], rotation=0, fontsize=10)
         ax.tick_params(axis="y", rotation=0, labelsize=10)
         for i, model in enumerate(style.MODEL_NAMES.values()):
             ax.annotate(model, ((3 * i + 1.5) / len(columns), 0), (0, -22), xycoords="axes fraction",

@@ -1,0 +1,193 @@
+"""The paper's protocol with one choice changed at a time: what the gap to its numbers may hang on (chapter 10).
+
+Some choices change the training and take a run each; the others change the scoring alone and are read off the
+protocol's run. All runs of a cell start from the same seed, with the same rows, so that differences are paired.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+from torch import Tensor, nn
+
+from rapp import cells, pathway, whitenings
+from rapp.autoencoders import MODELS, Autoencoder
+from rapp.cells import Entry
+from rapp.experiments import features, scored
+from rapp.profiles import ParameterError
+from rapp.settings import RivalSettings, Settings, pinned
+from rapp.training import Run, Trained, say
+from rapp.trials import SCORES, SCORING_THREADS, Trial
+
+KEY = ["factor", "value", *cells.KEY, "score"]  # of a row
+SUFFIX = ".ablation"  # of a run's file, JSON as a cell's; it must not be taken for one
+PROTOCOL = ("protocol", "as it is")
+
+
+def _norm_first(model: Autoencoder) -> None:
+    """Linear → BatchNorm → LeakyReLU."""
+    for layer in (*model.encoder, *model.decoder):
+        if len(layer) == 3:
+            layer[1], layer[2] = layer[2], layer[1]
+
+
+def _slope(value: float) -> Callable[[Autoencoder], None]:
+    def change(model: Autoencoder) -> None:
+        for module in model.modules():
+            if isinstance(module, nn.LeakyReLU):
+                module.negative_slope = value
+
+    return change
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is changed before training."""
+
+    factor: str
+    value: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    model: Callable[[Autoencoder], None] = lambda model: None
+    pixels: Callable[[np.ndarray], np.ndarray] = lambda x: x
+
+
+TRAINED = (
+    Variant(*PROTOCOL),
+    Variant("order in a layer", "batch norm, then LeakyReLU", model=_norm_first),
+    Variant("slope of LeakyReLU", "0.01", model=_slope(0.01)),
+    Variant("learning rate", "0.0003", settings={"lr": 3e-4}),
+    Variant("learning rate", "0.003", settings={"lr": 3e-3}),
+    Variant("bottleneck", "100", settings={"bottleneck": 100}),
+    Variant("pixels", "from −1 to 1", pixels=lambda x: 2 * x - 1),
+)
+
+
+def run(entry: Entry, variant: Variant) -> Iterator[dict]:
+    """Train a cell with one choice changed and score it; of the protocol, with every choice of scoring and after fewer
+    epochs, too.
+
+    Yields:
+        Rows: ``cells.COLUMNS``, factor, value.
+    """
+    data, rows = cells.data_of(entry.dataset), entry.cell.split(cells.data_of(entry.dataset))
+    assert isinstance(entry.cell.settings, Settings)
+    settings = replace(entry.cell.settings, **variant.settings)
+    cell, x = replace(entry.cell, settings=settings), variant.pixels(features(data, rows))
+    training = Run(torch.from_numpy(x[rows.train]), torch.from_numpy(x[rows.val]), settings, cell.seed)
+    variant.model(training.model)
+    is_protocol = (variant.factor, variant.value) == PROTOCOL
+    fewer = {max(1, settings.epochs // 4), max(1, settings.epochs // 2)} - {settings.epochs} if is_protocol else set()
+    for epoch in range(1, settings.epochs + 1):
+        with pinned(settings.threads):
+            training.epoch()
+        if epoch not in {*fewer, settings.epochs}:
+            continue
+        model = copy.deepcopy(training.model)
+        model.load_state_dict(training.best)
+        about = str(training.device), training.best_epoch, training.seconds, training.history
+        trained = Trained(model.eval(), replace(settings, epochs=epoch), cell.seed, *about)
+        trial = scored(data, replace(cell, settings=trained.settings), rows, x, trained)
+        last = epoch == settings.epochs
+        found = {(variant.factor, variant.value) if last else ("epochs", str(epoch)): trial.scores}
+        if last and is_protocol:
+            found |= _scored_otherwise(trial)
+        for (factor, value), scores in found.items():
+            of = replace(entry, cell=trial.cell)
+            for row in cells.record(of, replace(trial, scores=scores))["rows"]:
+                yield {"factor": factor, "value": value} | row
+
+
+@torch.no_grad()
+@pinned(SCORING_THREADS)
+def _scored_otherwise(trial: Trial) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """(factor, value) → the scores that change if one choice of the scoring does."""
+    model, n_features = trial.trained.model, trial.features.shape[1]
+    every = range(trial.settings.n_layers + 1)
+    d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
+    hidden_train, hidden_test = (d[:, n_features:].numpy(force=True) for d in (d_train, d_test))
+    plain = whitenings.leading(whitenings.decompose(hidden_train), hidden_test)[:, -1]
+    found = {
+        ("input in the pathway", "yes"): _sap_and_nap(d_train, d_test),
+        ("rank cut", "none: every singular value"): {"nap": plain},
+    }
+    if model.codes == 2:
+        mu = slice(n_features, -model.bottleneck)  # without log σ²
+        found["code in the pathway", "μ alone"] = _sap_and_nap(d_train[:, mu], d_test[:, mu])
+        of_mean = pathway.Pathway(model.encoder, model.decode).fit(trial.x("train"))
+        found["reconstruction", "of μ alone"] = of_mean.score(trial.x("test"))
+    return found
+
+
+def _sap_and_nap(d_train: Tensor, d_test: Tensor) -> dict[str, np.ndarray]:
+    whitening = pathway.Whitening().fit(d_train.split(4096))
+    scores = {"sap": pathway.sap(d_test), "nap": pathway.nap(d_test, whitening)}
+    return {name: values.numpy(force=True) for name, values in scores.items()}
+
+
+def _file(entry: Entry, variant: Variant) -> Path:
+    name = f"{variant.factor} {variant.value}".replace(" ", "-")
+    return Path("ablations", name, entry.file.with_suffix(SUFFIX))
+
+
+def fill(entries: Sequence[Entry], folder: Path, workers: int = 1) -> None:
+    """Run what is missing of all variants of some cells, a file each.
+
+    Raises:
+        ParameterError: a rival among the cells, or a table.
+    """
+    for entry in entries:
+        if isinstance(entry.cell.settings, RivalSettings) or cells.data_of(entry.dataset).image_shape is None:
+            raise ParameterError(f"{entry}: only autoencoders on images have variants")
+    todo = [(e, v) for v in TRAINED for e in entries if not cells.is_done(folder / _file(e, v), e.dataset)]
+    say(f"{len(todo)} of {len(entries) * len(TRAINED)} runs to train")
+    work = (delayed(_finish)(entry, variant, folder) for entry, variant in todo)
+    for n, what in enumerate(Parallel(n_jobs=workers, return_as="generator_unordered")(work), 1):
+        say(f"{n} of {len(todo)}: {what}")
+
+
+def _finish(entry: Entry, variant: Variant, folder: Path) -> str:
+    cells.write(folder / _file(entry, variant), {"rows": list(run(entry, variant))})
+    return f"{variant.factor} {variant.value}, {entry}"
+
+
+def collect(*folders: Path) -> pd.DataFrame:
+    """The rows of all finished runs under some folders, as ``run``'s, sorted."""
+    paths = [path for folder in folders for path in sorted(folder.rglob(f"*{SUFFIX}"))]
+    rows = [row for path in paths for row in (cells.read(path) or {"rows": []})["rows"]]
+    frame = pd.DataFrame(rows, columns=["factor", "value", *cells.COLUMNS])
+    return frame.drop_duplicates(KEY).sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def table(rows: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
+    """What each choice changes: a row per choice, a column per model and score.
+
+    The protocol's row holds mean AUROCs; the others hold the mean difference from the protocol's of the same class
+    and seed, ± its standard deviation over classes and seeds.
+
+    Args:
+        rows: as ``collect``.
+        target: of one novel class; None for all.
+    """
+    rows = rows[rows["target"] == target] if target else rows
+    cell = ["profile", "dataset", "setting", "target", "seed", "model", "score"]
+    protocol = rows[rows["factor"] == PROTOCOL[0]]
+    pairs = rows.merge(protocol[[*cell, "auroc"]], on=cell, suffixes=("", "_of_protocol"))
+    groups = pairs.groupby(["factor", "value", "model", "score"])
+    text = pd.Series({what: _in_words(of) for what, of in groups}).unstack([2, 3]).fillna("")
+    columns = [(model, score) for model in MODELS for score in SCORES if (model, score) in text]
+    text = text.loc[sorted(text.index, key=lambda choice: (choice != PROTOCOL, choice)), columns]
+    text.columns = [f"{model.upper()} {SCORES[score]}" for model, score in columns]
+    return text.rename_axis(["choice", "value"]).reset_index()
+
+
+def _in_words(pairs: pd.DataFrame) -> str:
+    if pairs["factor"].iloc[0] == PROTOCOL[0]:
+        return f"{pairs['auroc'].mean():.3f}"
+    change = pairs["auroc"] - pairs["auroc_of_protocol"]
+    return f"{change.mean():+.3f}" + (f" ± {change.std():.3f}" if len(change) > 1 else "")

@@ -1,0 +1,176 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from rapp import cells, cli, datasets, evaluation, published, variants
+from rapp.experiments import Cell, run_trial
+from rapp.pathway import Pathway, Whitening
+from rapp.settings import Settings
+from rapp.training import Run
+
+TINY = Settings(model="vae", n_layers=3, bottleneck=2, samples=1, epochs=4, batch=16, threads=1, device="cpu")
+SCORES = ["recon", "sap", "nap"]
+
+
+@pytest.fixture
+def entry(blobs, monkeypatch):
+    monkeypatch.setitem(datasets.LOADERS, "blobs", lambda _: blobs)
+    cells.data_of.cache_clear()
+    cells._checksum_of.cache_clear()
+    return cells.Entry("tiny", "blobs", Cell(TINY, "1"))
+
+
+@pytest.fixture
+def protocol(entry):
+    """The rows of the protocol's run, by factor, value and score."""
+    return (
+        pd.DataFrame(variants.run(entry, variants.TRAINED[0]))
+        .set_index(["factor", "value", "score"])["auroc"]
+        .sort_index()
+    )
+
+
+def same(found, expected):
+    assert found[SCORES].to_dict() == pytest.approx({name: expected[name] for name in SCORES}, abs=1e-6)
+
+
+def test_the_protocol_is_the_trial_that_others_train(entry, blobs, protocol):
+    same(protocol[variants.PROTOCOL], run_trial(blobs, entry.cell).aurocs())
+    for epochs in (1, 2):
+        shorter = replace(entry.cell, settings=replace(TINY, epochs=epochs))
+        same(protocol["epochs", str(epochs)], run_trial(blobs, shorter).aurocs())
+
+
+def test_choices_of_scoring_are_those_of_the_pathway(entry, blobs, protocol):
+    trial = run_trial(blobs, entry.cell)
+    every, whitening = range(TINY.n_layers + 1), Whitening()
+    trial.pathway(every, whitening).fit(
+        trial.x("train")
+    )  # the next one's noise starts anew, as wherever a trial is scored
+    whole = trial.pathway(every, whitening).score(trial.x("test"))
+    found = protocol["input in the pathway", "yes"]
+    assert found.to_dict() == pytest.approx(
+        {name: evaluation.auroc(trial.split.is_novel, whole[name]) for name in ("sap", "nap")}, abs=1e-6
+    )
+    model = trial.trained.model
+    of_mean = Pathway(model.encoder, model.decode).fit(trial.x("train")).score(trial.x("test"))
+    same(
+        protocol["reconstruction", "of μ alone"],
+        {name: evaluation.auroc(trial.split.is_novel, of_mean[name]) for name in SCORES},
+    )
+    d = trial.pathway().differences(trial.x("test"))[:, : -TINY.bottleneck]
+    sap_of_mu = evaluation.auroc(trial.split.is_novel, d.square().sum(1))
+    assert protocol["code in the pathway", "μ alone", "sap"] == pytest.approx(sap_of_mu, abs=1e-6)
+    assert ("rank cut", "none: every singular value", "nap") in protocol
+
+
+@pytest.fixture
+def changed(entry, monkeypatch):
+    """Each variant's run as it stands before its first epoch, by what is changed."""
+    runs = []
+
+    def first(run):
+        runs.append(run)
+        raise InterruptedError
+
+    monkeypatch.setattr(Run, "epoch", first)
+    for variant in variants.TRAINED:
+        with pytest.raises(InterruptedError):
+            next(variants.run(entry, variant))
+    return {variant.factor + variant.value: run for variant, run in zip(variants.TRAINED, runs, strict=True)}
+
+
+def test_each_variant_changes_what_it_says_and_nothing_else(changed):
+    base = changed["protocol" + "as it is"]
+    kinds = [type(part) for part in changed["order in a layerbatch norm, then LeakyReLU"].model.encoder[0]]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU]
+    assert [type(part) for part in base.model.encoder[0]] == [nn.Linear, nn.LeakyReLU, nn.BatchNorm1d]
+    slopes = [
+        m.negative_slope for m in changed["slope of LeakyReLU0.01"].model.modules() if isinstance(m, nn.LeakyReLU)
+    ]
+    assert slopes == [0.01] * 4
+    assert [changed[f"learning rate{lr}"].optimizers[0].defaults["lr"] for lr in (0.0003, 0.003)] == [0.0003, 0.003]
+    assert changed["bottleneck100"].model.bottleneck == 100
+    torch.testing.assert_close(changed["pixelsfrom −1 to 1"].x_train, 2 * base.x_train - 1)
+    base_rows = base.draw()[0]
+    for name, run in changed.items():
+        if name != "bottleneck100":
+            assert torch.equal(run.model.encoder[0][0].weight, base.model.encoder[0][0].weight), name
+        if not name.startswith("pixels") and run is not base:
+            assert torch.equal(run.draw()[0], base_rows), name
+
+
+def test_runs_are_kept_resumed_and_never_taken_for_cells(entry, tmp_path, monkeypatch, capsys):
+    of_two = variants.TRAINED[:2]
+    monkeypatch.setattr(variants, "TRAINED", of_two[:1])
+    variants.fill([entry], tmp_path)
+    monkeypatch.setattr(variants, "TRAINED", of_two)
+    variants.fill([entry], tmp_path)
+    assert "1 of 2 runs to train" in capsys.readouterr().err
+    rows = variants.collect(tmp_path)
+    assert set(rows["factor"]) == {
+        "protocol", "order in a layer", "epochs", "input in the pathway", "rank cut", "code in the pathway",
+        "reconstruction",
+    }  # fmt: skip
+    assert cells.collect(tmp_path).empty
+    monkeypatch.setattr(published, "BOOK", tmp_path)
+    assert published.publish_ablations(rows) == [tmp_path / "results" / "ablations" / "blobs.csv"]
+    published.publish_ablations(rows[rows["factor"] == "epochs"].assign(auroc=0.5))
+    again = published.ablations("blobs")
+    assert len(again) == len(rows)
+    assert set(again.loc[again["factor"] == "epochs", "auroc"]) == {0.5}
+    assert "blobs.csv" not in [path.name for path in (tmp_path / "results").glob("*.csv")]
+
+
+def test_a_damaged_run_is_made_again(entry, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(variants, "TRAINED", variants.TRAINED[1:2])
+    variants.fill([entry], tmp_path)
+    (path,) = tmp_path.rglob("*.ablation")
+    path.write_text(path.read_text().replace("auroc", "aurco", 1))
+    variants.fill([entry], tmp_path)
+    assert "is damaged" in capsys.readouterr().err
+    assert len(variants.collect(tmp_path)) == 3
+
+
+def test_the_table_holds_paired_differences():
+    def row(factor, value, target, auroc, model="ae"):
+        about = {"profile": "paper", "dataset": "d", "setting": "multimodal", "seed": 0, "score": "nap"}
+        return about | {"factor": factor, "value": value, "target": target, "auroc": auroc, "model": model}
+
+    rows = pd.DataFrame(
+        [
+            row(*variants.PROTOCOL, "1", 0.5),
+            row(*variants.PROTOCOL, "2", 0.9),
+            row("slope", "0.01", "1", 0.6),
+            row("slope", "0.01", "2", 0.8),
+            row(*variants.PROTOCOL, "1", 0.3, "vae"),
+        ]
+    )
+    table = variants.table(rows)
+    assert table.to_dict("list") == {
+        "choice": ["protocol", "slope"],
+        "value": ["as it is", "0.01"],
+        "AE NAP": ["0.700", f"+0.000 ± {np.std([0.1, -0.1], ddof=1):.3f}"],
+        "VAE NAP": ["0.300", ""],
+    }
+    assert variants.table(rows, "1")["AE NAP"].tolist() == ["0.500", "+0.100"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--dataset mnist-5k --model pca", "only autoencoders on images"),
+        ("--dataset mnist-5k --model ae --workers 0", "workers=0"),
+        ("--dataset mnist-5k --model ae --target 11", "11"),
+        ("--dataset mnist-5k --model ae --params epochs=-1", "epochs=-1"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(words, named, tmp_path, capsys):
+    assert cli.main(["ablate", "--profile", "tiny", "--out", str(tmp_path), *words.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
+    assert not list(tmp_path.iterdir())
