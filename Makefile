@@ -38,7 +38,7 @@ NOTEBOOKS := $(filter-out $(ON_REQUEST),$(notdir $(wildcard notebooks/*.ipynb)))
 GENERAL  := $(notdir $(shell grep -L '"dataset = ' notebooks/*.ipynb))
 CHAPTERS := $(NOTEBOOKS:%=$(BUILD)/runs/$(firstword $(KEYS))/%) \
             $(foreach key,$(KEYS),$(patsubst %,$(BUILD)/runs/$(key)/%,$(filter-out $(GENERAL),$(NOTEBOOKS))))
-MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/paper/* book/results/* book/results/scores/*)
+MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/paper/* book/results/* book/results/*/*)
 PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*')
 SETTINGS  = --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
 

@@ -108,7 +108,9 @@ def ablations(dataset: str) -> pd.DataFrame:
     """Published rows of ``variants.collect``; none yet: no rows."""
     path = BOOK / "results" / "ablations" / f"{dataset}.csv"
     return (
-        pd.read_csv(path, dtype={"target": str, "value": str}) if path.exists() else pd.DataFrame(columns=variants.KEY)
+        pd.read_csv(path, dtype={"target": str, "value": str})
+        if path.exists()
+        else pd.DataFrame(columns=variants.COLUMNS)
     )
 
 

@@ -25,6 +25,7 @@ from rapp.settings import RivalSettings, Settings, pinned
 from rapp.training import Run, Trained, say
 from rapp.trials import SCORES, SCORING_THREADS, Trial
 
+COLUMNS = ["factor", "value", *cells.COLUMNS]
 KEY = ["factor", "value", *cells.KEY, "score"]  # of a row
 SUFFIX = ".ablation"  # of a run's file, JSON as a cell's; it must not be taken for one
 PROTOCOL = ("protocol", "as it is")
@@ -73,7 +74,7 @@ def run(entry: Entry, variant: Variant) -> Iterator[dict]:
     epochs, too.
 
     Yields:
-        Rows: ``cells.COLUMNS``, factor, value.
+        Rows of ``COLUMNS``.
     """
     data, rows = cells.data_of(entry.dataset), entry.cell.split(cells.data_of(entry.dataset))
     assert isinstance(entry.cell.settings, Settings)
@@ -160,7 +161,7 @@ def collect(*folders: Path) -> pd.DataFrame:
     """The rows of all finished runs under some folders, as ``run``'s, sorted."""
     paths = [path for folder in folders for path in sorted(folder.rglob(f"*{SUFFIX}"))]
     rows = [row for path in paths for row in (cells.read(path) or {"rows": []})["rows"]]
-    frame = pd.DataFrame(rows, columns=["factor", "value", *cells.COLUMNS])
+    frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.drop_duplicates(KEY).sort_values(KEY, kind="stable", ignore_index=True)
 
 
@@ -174,16 +175,37 @@ def table(rows: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
         rows: as ``collect``.
         target: of one novel class; None for all.
     """
-    rows = rows[rows["target"] == target] if target else rows
-    cell = ["profile", "dataset", "setting", "target", "seed", "model", "score"]
-    protocol = rows[rows["factor"] == PROTOCOL[0]]
-    pairs = rows.merge(protocol[[*cell, "auroc"]], on=cell, suffixes=("", "_of_protocol"))
+    pairs = _paired(rows[rows["target"] == target] if target else rows)
     groups = pairs.groupby(["factor", "value", "model", "score"])
     text = pd.Series({what: _in_words(of) for what, of in groups}).unstack([2, 3]).fillna("")
     columns = [(model, score) for model in MODELS for score in SCORES if (model, score) in text]
     text = text.loc[sorted(text.index, key=lambda choice: (choice != PROTOCOL, choice)), columns]
     text.columns = [f"{model.upper()} {SCORES[score]}" for model, score in columns]
     return text.rename_axis(["choice", "value"]).reset_index()
+
+
+def steady(rows: pd.DataFrame, score: str = "nap") -> dict[str, list[str]]:
+    """The choices that change a score in the same direction with every model, class and seed.
+
+    Args:
+        rows: as ``collect``, of at least two cells.
+        score: recon, sap or nap.
+
+    Returns:
+        "raises" and "lowers" → "choice: value".
+    """
+    pairs = _paired(rows[(rows["score"] == score)])
+    pairs = pairs[pairs["factor"] != PROTOCOL[0]]
+    change = (pairs["auroc"] - pairs["auroc_of_protocol"]).groupby([pairs["factor"], pairs["value"]])
+    sides = {"raises": change.min() > 0, "lowers": change.max() < 0}
+    return {side: [f"{factor}: {value}" for factor, value in of.index[of]] for side, of in sides.items()}
+
+
+def _paired(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each row with the AUROC that the protocol has in the same cell."""
+    cell = ["profile", "dataset", "setting", "target", "seed", "model", "score"]
+    protocol = rows[rows["factor"] == PROTOCOL[0]]
+    return rows.merge(protocol[[*cell, "auroc"]], on=cell, suffixes=("", "_of_protocol"))
 
 
 def _in_words(pairs: pd.DataFrame) -> str:

@@ -158,6 +158,8 @@ def test_the_table_holds_paired_differences():
         "VAE NAP": ["0.300", ""],
     }
     assert variants.table(rows, "1")["AE NAP"].tolist() == ["0.500", "+0.100"]
+    assert variants.steady(rows) == {"raises": [], "lowers": []}
+    assert variants.steady(rows[rows["target"] == "1"]) == {"raises": ["slope: 0.01"], "lowers": []}
 
 
 @pytest.mark.parametrize(
