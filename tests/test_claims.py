@@ -49,6 +49,41 @@ def test_what_is_off_is_counted(rows):
     assert set(lost[lost["dataset"] == "MNIST"]["model"]) >= {"ae", "vae", "aae"}
 
 
+def test_the_order_counts_where_the_papers_gap_is_beyond_our_noise(rows):
+    claim = "Recon, SAP and NAP in the paper's order, where its gap exceeds 0.01 and twice our standard error"
+    all_pairs = claims.ledger(rows).set_index("claim").loc[claim]
+    assert all_pairs["verdict"] == "reproduced"
+    steel = rows[(rows["dataset"] == "steel") & (rows["setting"] == "unimodal") & (rows["model"] == "vae")].copy()
+    steel["auroc"] = steel["score"].map({"recon": 0.9, "sap": 0.8, "nap": 0.7})
+    paper = published.table2(steel).dropna(subset="ours").set_index("score")["paper"]
+    pairs = [paper[a] - paper[b] for a, b in itertools.combinations(["recon", "sap", "nap"], 2)]
+    known = [gap for gap in pairs if abs(gap) > 0.01]
+    line = claims.ledger(steel).set_index("claim").loc[claim]
+    assert line["evidence"] == f"{sum(gap > 0 for gap in known)} of {len(known)} pairs"
+    steel["auroc"] += steel["seed"] - 0.5  # a standard error of 0.7 and more
+    assert claims.ledger(steel).set_index("claim").loc[claim, "verdict"] == "pending"
+
+
+def test_outside_lists_what_misses_largest_first(rows):
+    assert claims.outside(published.table2(rows)).empty
+    for dataset, by in (("mnist", 0.03), ("steel", 0.04), ("otto", -0.06)):
+        of = rows["dataset"].eq(dataset) & rows["setting"].eq("unimodal") & rows["score"].eq("nap")
+        rows.loc[of & rows["model"].eq("ae"), "auroc"] += by
+    missed = claims.outside(published.table2(rows))
+    assert missed["dataset"].tolist() == ["OTTO", "MNIST"]
+    assert missed["difference"].tolist() == pytest.approx([-0.06, 0.03])
+
+
+def test_spread_is_over_splits(rows):
+    steel = rows[(rows["dataset"] == "steel") & (rows["setting"] == "unimodal") & (rows["target"] == "0")].copy()
+    steel["auroc"] = 0.8 + 0.1 * steel["seed"]
+    (line,) = claims.spread(steel, "steel").to_dict("records")
+    assert line == pytest.approx(
+        {"setting": "unimodal", "class": "0", "splits": 2, "mean": 0.85, "std": 0.1 / 2**0.5, "lowest": 0.8,
+         "highest": 0.9}
+    )  # fmt: skip
+
+
 def test_the_tables_figures_draw_what_is_there_and_what_is_not(rows):
     some = published.table2(rows[rows["dataset"].isin(["steel", "hrss"])])
     figure = tables.differences(some)
