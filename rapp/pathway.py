@@ -144,35 +144,47 @@ class Whitening:
 
     def transform(self, d: Tensor) -> Tensor:
         """Whitened differences (N, rank) in d's dtype; their squared length is NAP."""
+        return torch.cat([d[:, :0], *self._blocks(d)], dim=1)
+
+    def squared_length(self, d: Tensor) -> Tensor:
+        """Of the whitened differences, (N,) in d's dtype."""
+        return sum((block.square().sum(1) for block in self._blocks(d)), d.new_zeros(len(d)))
+
+    def _blocks(self, d: Tensor) -> Iterator[Tensor]:
+        """Columns of the whitened differences, one block after the other."""
         order, mu, null, last = self._parts_like(d)
-        z = d.index_select(1, order).sub_(mu)
-        z = z.addmm_(z @ null, null.T, alpha=-1)[:, : self.rank]  # onto the row space
+        z = d - mu if order is None else d.index_select(1, order).sub_(mu)
+        z.addmm_(z @ null, null.T, alpha=-1)  # onto the row space
         if self.scoring is None:
-            return torch.linalg.solve_triangular(last, z, upper=True, left=False)
-        return _by_blocks(z.to(self.scoring), last).to(d.dtype)
+            yield torch.linalg.solve_triangular(last, z[:, : self.rank], upper=True, left=False)
+            return
+        z, step = z.to(self.scoring), max(256, -(-self.rank // 4))
+        for j in range(0, self.rank, step):  # below this block's rows, last holds zeros only
+            end = int(self._kept[min(j + step, self.rank) - 1]) + 1
+            yield (z[:, :end] @ last[:end, j : j + step]).to(d.dtype)
 
-    def _parts_like(self, d: Tensor) -> tuple[Tensor, ...]:
-        """What ``transform`` works with, in d's dtype and on its device; converted once, not for every chunk."""
+    def _parts_like(self, d: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+        """Order of the features (None: their own), and with it μ, null space and last factor, in d's dtype and on its
+        device; converted once, not for every chunk."""
         if (key := (d.dtype, d.device)) != self._parts_for:
-            last = self._lower.T.to(d.dtype)
-            if self.scoring is not None:
+            mu, null, last = self._mu, self._null, self._lower.T
+            order: Tensor | None = self._order.to(d.device)
+            if self.scoring is not None:  # the features stay in their own order, which saves a copy of d
+                order, own = None, self._order.argsort()
+                mu, null = mu[own], null[own]
+                self._kept, rows = self._order[: self.rank].sort()
+                triangle = torch.linalg.qr(self._lower[rows].T, mode="r").R
                 eye = torch.eye(self.rank, dtype=torch.float64)
-                last = torch.linalg.solve_triangular(self._lower, eye, upper=False).T.to(self.scoring)
-            parts = self._order, self._mu.to(d.dtype), self._null.to(d.dtype), last
-            self._parts, self._parts_for = tuple(part.to(d.device) for part in parts), key
+                last = torch.zeros(len(mu), self.rank, dtype=torch.float64)
+                last[self._kept] = torch.linalg.solve_triangular(triangle, eye, upper=True)
+            self._parts = order, mu.to(d), null.to(d), last.to(d.device, self.scoring or d.dtype)
+            self._parts_for = key
         return self._parts
-
-
-def _by_blocks(z: Tensor, upper: Tensor) -> Tensor:
-    """z @ upper, leaving out most of the zeros below upper's diagonal."""
-    step = max(256, -(-upper.shape[1] // 4))
-    blocks = [z[:, : j + step] @ upper[: j + step, j : j + step] for j in range(0, upper.shape[1], step)]
-    return torch.cat(blocks, dim=1) if blocks else z
 
 
 def nap(d: Tensor, whitening: Whitening) -> Tensor:
     """Normalized aggregation along the pathway, ‖(d − μ)ᵀ V Σ⁻¹‖² (paper, section 4.2): d (N, D) → (N,)."""
-    return whitening.transform(d).square().sum(1)
+    return whitening.squared_length(d)
 
 
 class Pathway:

@@ -114,6 +114,7 @@ def test_scoring_in_bfloat16_ranks_alike():
     fast = Whitening(scoring=torch.bfloat16).fit([train])
     assert fast.rank == 300
     torch.testing.assert_close(nap(d, fast), exact, rtol=0.05, atol=0)
+    torch.testing.assert_close(fast.transform(d).square().sum(1), nap(d, fast))
     assert nap(torch.ones(2, 3), Whitening(scoring=torch.bfloat16).fit([torch.ones(5, 3)])).tolist() == [0, 0]
 
 
