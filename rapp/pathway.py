@@ -67,7 +67,7 @@ class Whitening:
     than features or a constant feature divide by no rounding noise, and rescaling a feature changes nothing.
 
     Args:
-        products: float64, or float32 to multiply faster while fitting (sums stay float64).
+        products: float64, or float32 to multiply and add faster within a chunk (the sums over chunks stay float64).
         scoring: None to score in the differences' own precision, or bfloat16 to score faster on processors with
             matrix units for it; relative errors of NAP are then about 3e-4 (measured on MNIST).
         cut: see above; None for 1e-8 (float64) or 1e-5 (float32), both far above the rounding noise of float32
@@ -100,7 +100,7 @@ class Whitening:
         Raises:
             ValueError: fewer than 2 rows, or values that are not finite.
         """
-        self.n_rows, n = 0, 0
+        self.n_rows, n, self._work = 0, 0, torch.empty(0)
         for d in chunks:
             self._add(d, first=n == 0)
             n += len(d)
@@ -116,8 +116,12 @@ class Whitening:
             self._shift = d.mean(0)  # near μ, so that nothing cancels
             self._sum = d.new_zeros(d.shape[1], dtype=torch.float64)
             self._gram = d.new_zeros(d.shape[1], d.shape[1], dtype=torch.float64)
-        d = d.to(self.products) - self._shift.to(self.products)
-        self._sum += d.sum(0, dtype=torch.float64)
+        if first or len(d) > len(
+            self._work
+        ):  # one buffer for all chunks: fresh memory costs as much as the subtraction
+            self._work = torch.empty_like(d, dtype=self.products)
+        d = torch.sub(d, self._shift.to(self.products), out=self._work[: len(d)])
+        self._sum += d.sum(0)
         step = max(256, -(-d.shape[1] // 6))
         for j in range(0, d.shape[1], step):  # the lower triangle alone, in blocks
             self._gram[j:, j : j + step] += d[:, j:].T @ d[:, j : j + step]
@@ -140,7 +144,7 @@ class Whitening:
         self._mu, self._null = (self._shift + mean).cpu()[self._order], torch.from_numpy(null)
         self._lower = torch.from_numpy(lower[: self.rank].copy())
         self._parts_for: tuple[torch.dtype, torch.device] | None = None  # see _parts_like
-        del self._gram, self._sum, self._shift
+        del self._gram, self._sum, self._shift, self._work
 
     def transform(self, d: Tensor) -> Tensor:
         """Whitened differences (N, rank) in d's dtype; their squared length is NAP."""

@@ -84,7 +84,7 @@ def training_steps(x: Tensor) -> None:
             run = Run(x[:1024], x[:256], replace(PROTOCOL, precision=precision, compile=compiled), seed=0)
             run.model.train()
             step, bare = medians(
-                lambda run=run: run.step(batch), products(run.model, BATCH, dtype), repeats=12, inner=6
+                lambda run=run: run.step(batch), products(run.model, BATCH, dtype), repeats=30, inner=6
             )
             name = "training step / its matrix products" + (", compiled" if compiled else "")
             line(name, precision, step / bare, f"≤ {limit}", step / bare <= limit,
