@@ -109,9 +109,12 @@ def _run(arguments: argparse.Namespace) -> int:
 def _ablate(arguments: argparse.Namespace) -> int:
     if arguments.workers < 1:
         raise ParameterError(f"workers={arguments.workers} must be at least 1")
-    variants.fill(_entries(arguments), arguments.out, arguments.workers)
-    print(f"all runs are done: {arguments.out}")
-    return 0
+    failed = variants.fill(_entries(arguments), arguments.out, arguments.workers)
+    if not failed:
+        print(f"all runs are done: {arguments.out}")
+        return 0
+    print(f"{len(failed)} runs failed; the same command tries them again:", *failed, sep="\n  ", file=sys.stderr)
+    return 1
 
 
 def _scores(arguments: argparse.Namespace) -> int:

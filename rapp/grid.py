@@ -68,7 +68,7 @@ def run_unit(entries: Sequence[Entry], checkpoints: Path | None) -> list[dict]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the operating system takes back from a process that dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -150,11 +150,11 @@ def run(
     if checkpoints is None:
         say("safetensors is not installed: a stack that is interrupted starts again")
     failed: list[tuple[Entry, str]] = []
-    with _alone(folder):
+    with alone(folder):
         missing = [entry for entry in entries if force or not cells.is_done(folder / entry.file, entry.dataset)]
         units = _units(missing)
         say(f"{len(entries)} cells, {len(entries) - len(missing)} of them done, {len(units)} stacks to train")
-        progress = _Progress(len(missing))
+        progress = Progress(len(missing))
         with _mapped(checkpoints, workers, scheduler) as compute:
             for unit, results in compute(units) if units else ():
                 for entry, result in zip(unit, results, strict=True):
@@ -177,14 +177,14 @@ def _units(entries: Iterable[Entry]) -> Units:
     return units
 
 
-class _Progress:
+class Progress:
     """A bar in a terminal, a line now and then in a log; both with the time left."""
 
     EVERY = 30  # seconds between lines
 
-    def __init__(self, total: int):
-        self.bar = tqdm(total=total, unit="cell", disable=None, file=sys.stderr)
-        self.total, self.done, self.start, self.said = total, 0, time.monotonic(), 0.0
+    def __init__(self, total: int, unit: str = "cell"):
+        self.bar = tqdm(total=total, unit=unit, disable=None, file=sys.stderr)
+        self.total, self.unit, self.done, self.start, self.said = total, unit, 0, time.monotonic(), 0.0
 
     def add(self, n: int) -> None:
         self.done += n
@@ -192,7 +192,7 @@ class _Progress:
         now = time.monotonic()
         if self.bar.disable and (now - self.said > self.EVERY or self.done == self.total):
             left = (now - self.start) / self.done * (self.total - self.done)
-            say(f"{self.done} of {self.total} cells, about {left / 60:.0f} min left")
+            say(f"{self.done} of {self.total} {self.unit}s, about {left / 60:.0f} min left")
             self.said = now
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ import torch
 from joblib import Parallel, delayed
 from torch import Tensor, nn
 
-from rapp import cells, pathway, whitenings
+from rapp import cells, grid, pathway, whitenings
 from rapp.autoencoders import MODELS, Autoencoder
 from rapp.cells import Entry
 from rapp.experiments import features, scored
@@ -136,8 +136,11 @@ def _file(entry: Entry, variant: Variant) -> Path:
     return Path("ablations", name, entry.file.with_suffix(SUFFIX))
 
 
-def fill(entries: Sequence[Entry], folder: Path, workers: int = 1) -> None:
-    """Run what is missing of all variants of some cells, a file each.
+def fill(entries: Sequence[Entry], folder: Path, workers: int = 1) -> list[str]:
+    """Run what is missing of all variants of some cells, a file each. A run that was interrupted starts again.
+
+    Returns:
+        The runs that failed, with their errors; the others went on.
 
     Raises:
         ParameterError: a rival among the cells, or a table.
@@ -145,16 +148,29 @@ def fill(entries: Sequence[Entry], folder: Path, workers: int = 1) -> None:
     for entry in entries:
         if isinstance(entry.cell.settings, RivalSettings) or cells.data_of(entry.dataset).image_shape is None:
             raise ParameterError(f"{entry}: only autoencoders on images have variants")
-    todo = [(e, v) for v in TRAINED for e in entries if not cells.is_done(folder / _file(e, v), e.dataset)]
-    say(f"{len(todo)} of {len(entries) * len(TRAINED)} runs to train")
-    work = (delayed(_finish)(entry, variant, folder) for entry, variant in todo)
-    for n, what in enumerate(Parallel(n_jobs=workers, return_as="generator_unordered")(work), 1):
-        say(f"{n} of {len(todo)}: {what}")
+    failed = []
+    with grid.alone(folder):
+        todo = [(e, v) for v in TRAINED for e in entries if not cells.is_done(folder / _file(e, v), e.dataset)]
+        say(f"{len(todo)} of {len(entries) * len(TRAINED)} runs to train")
+        progress = grid.Progress(len(todo), "run")
+        work = (delayed(_attempt)(entry, variant) for entry, variant in todo)
+        for file, found in Parallel(n_jobs=workers, return_as="generator_unordered")(work):
+            if isinstance(found, str):
+                failed.append(found)
+            else:
+                cells.write(folder / file, {"rows": found})
+            progress.add(1)
+        progress.close()
+    return failed
 
 
-def _finish(entry: Entry, variant: Variant, folder: Path) -> str:
-    cells.write(folder / _file(entry, variant), {"rows": list(run(entry, variant))})
-    return f"{variant.factor} {variant.value}, {entry}"
+def _attempt(entry: Entry, variant: Variant) -> tuple[Path, list[dict] | str]:
+    """The file and its rows, or what went wrong."""
+    try:
+        return _file(entry, variant), list(run(entry, variant))
+    except Exception as error:
+        what = f"{entry}, {variant.factor} {variant.value}"
+        return _file(entry, variant), f"{what}: {type(error).__name__}: {error}"
 
 
 def collect(*folders: Path) -> pd.DataFrame:
@@ -174,8 +190,13 @@ def table(rows: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
     Args:
         rows: as ``collect``.
         target: of one novel class; None for all.
+
+    Returns:
+        choice, value, and the text of each model and score; no rows without a run of the protocol.
     """
     pairs = _paired(rows[rows["target"] == target] if target else rows)
+    if pairs.empty:
+        return pd.DataFrame()
     groups = pairs.groupby(["factor", "value", "model", "score"])
     text = pd.Series({what: _in_words(of) for what, of in groups}).unstack([2, 3]).fillna("")
     columns = [(model, score) for model in MODELS for score in SCORES if (model, score) in text]
@@ -185,10 +206,10 @@ def table(rows: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
 
 
 def steady(rows: pd.DataFrame, score: str = "nap") -> dict[str, list[str]]:
-    """The choices that change a score in the same direction with every model, class and seed.
+    """The choices that change a score in the same direction in every cell that has them.
 
     Args:
-        rows: as ``collect``, of at least two cells.
+        rows: as ``collect``.
         score: recon, sap or nap.
 
     Returns:
@@ -203,7 +224,7 @@ def steady(rows: pd.DataFrame, score: str = "nap") -> dict[str, list[str]]:
 
 def _paired(rows: pd.DataFrame) -> pd.DataFrame:
     """Each row with the AUROC that the protocol has in the same cell."""
-    cell = ["profile", "dataset", "setting", "target", "seed", "model", "score"]
+    cell = [*cells.KEY, "score"]
     protocol = rows[rows["factor"] == PROTOCOL[0]]
     return rows.merge(protocol[[*cell, "auroc"]], on=cell, suffixes=("", "_of_protocol"))
 

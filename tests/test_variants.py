@@ -136,9 +136,24 @@ def test_a_damaged_run_is_made_again(entry, tmp_path, monkeypatch, capsys):
     assert len(variants.collect(tmp_path)) == 3
 
 
+def test_a_run_that_raises_is_told_and_the_others_go_on(entry, tmp_path, monkeypatch, capsys):
+    def fail(x):
+        raise ArithmeticError("made to fail")
+
+    broken = variants.Variant("pixels", "broken", pixels=fail)
+    monkeypatch.setattr(variants, "TRAINED", (broken, *variants.TRAINED[1:2]))
+    monkeypatch.setattr(cli, "_entries", lambda _: [entry])
+    assert cli.main(["ablate", "--dataset", "blobs", "--out", str(tmp_path)]) == 1
+    *_, first, second = capsys.readouterr().err.splitlines()
+    assert first == "1 runs failed; the same command tries them again:"
+    assert second == "  blobs multimodal vae target 1 seed 0, pixels broken: ArithmeticError: made to fail"
+    assert len(variants.collect(tmp_path)) == 3
+
+
 def test_the_table_holds_paired_differences():
     def row(factor, value, target, auroc, model="ae"):
         about = {"profile": "paper", "dataset": "d", "setting": "multimodal", "seed": 0, "score": "nap"}
+        about["contamination"] = 0.0
         return about | {"factor": factor, "value": value, "target": target, "auroc": auroc, "model": model}
 
     rows = pd.DataFrame(
@@ -158,6 +173,7 @@ def test_the_table_holds_paired_differences():
         "VAE NAP": ["0.300", ""],
     }
     assert variants.table(rows, "1")["AE NAP"].tolist() == ["0.500", "+0.100"]
+    assert variants.table(rows[rows["factor"] == "slope"]).empty
     assert variants.steady(rows) == {"raises": [], "lowers": []}
     assert variants.steady(rows[rows["target"] == "1"]) == {"raises": ["slope: 0.01"], "lowers": []}
 
