@@ -98,7 +98,9 @@ def connected(scheduler: str, workers: int = 0) -> Iterator[Any]:
         raise ParameterError("a cluster needs Dask: pip install '.[cluster]'") from error
     # Dask makes glibc return freed memory at once; torch then spends a third of its time getting it back.
     keep = {"TRIM": 2**30, "MMAP": 2**25}  # bytes; glibc takes no more for the second
-    of_worker = {f"distributed.nanny.pre-spawn-environ.MALLOC_{name}_THRESHOLD_": size for name, size in keep.items()}
+    environ = {f"MALLOC_{name}_THRESHOLD_": size for name, size in keep.items()}
+    environ["LOKY_MAX_CPU_COUNT"] = 1  # for joblib's ``cpu_count``: a worker scores on a core, too, as its threads say
+    of_worker = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environ.items()}
     with ExitStack() as here, dask.config.set(of_worker):
         try:
             if not scheduler:

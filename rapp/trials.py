@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import torch
+from joblib import cpu_count
 
 from rapp import evaluation
 from rapp.baselines.base import Detector
@@ -17,7 +18,7 @@ from rapp.settings import RivalSettings, Settings, pinned
 from rapp.splits import Split, split
 from rapp.training import Trained
 
-SCORING_THREADS = 2  # pinned as in training; what is left of a core more or less is in the seventh digit
+SCORING_THREADS = min(2, cpu_count())  # pinned as in training; a core more or less is in the seventh digit
 SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}  # along the pathway, and what tables call them
 TEST_SAMPLES = 10  # stochastic reconstructions that the VAE averages to score (authors' code)
 
