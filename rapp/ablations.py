@@ -1,7 +1,7 @@
 """One thing changed at a time: what chapter 11 trains and scores beyond the paper."""
 
 import copy
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from rapp import evaluation, whitenings
 from rapp.datasets import Dataset
 from rapp.experiments import features, scored
 from rapp.settings import Settings, pinned
+from rapp.splits import Split
 from rapp.training import Run, Trained
 from rapp.trials import SCORING_THREADS, Cell, Trial
 
@@ -34,16 +35,34 @@ def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
     x = features(data, rows)
     train, val = (torch.from_numpy(x[part]) for part in (rows.train, rows.val))
     run, parts = Run(train, val, replace(settings, epochs=max(at)), cell.seed), []
+    for trial in scored_at(run, data, cell, rows, x, at, best=False):
+        aurocs = trial.rows()[["score", "auroc", "seed"]]
+        parts.append(aurocs.assign(epoch=trial.best_epoch, val_error=run.history[-1]["val_error"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def scored_at(
+    run: Run, data: Dataset, cell: Cell, rows: Split, x: np.ndarray, at: Collection[int], best: bool
+) -> Iterator[Trial]:
+    """A training run's trials after some of its epochs.
+
+    Args:
+        run: fresh; it is trained up to the last of the epochs.
+        data, cell, rows, x: as for ``experiments.scored``.
+        at: epochs to score after, counted from 1.
+        best: by the best weights so far, as if the run ended there; else by those of the epoch itself.
+    """
     for epoch in range(1, max(at) + 1):
-        with pinned(settings.threads):
+        with pinned(run.settings.threads):
             run.epoch()
         if epoch not in at:
             continue
-        model = copy.deepcopy(run.model).eval()
-        trained = Trained(model, run.settings, cell.seed, str(run.device), epoch, run.seconds, run.history)
-        aurocs = scored(data, cell, rows, x, trained).rows()[["score", "auroc", "seed"]]
-        parts.append(aurocs.assign(epoch=epoch, val_error=run.history[-1]["val_error"]))
-    return pd.concat(parts, ignore_index=True)
+        model, settings = copy.deepcopy(run.model), replace(run.settings, epochs=epoch)
+        if best:
+            model.load_state_dict(run.best)
+        about = run.best_epoch if best else epoch, run.seconds, run.history
+        trained = Trained(model.eval(), settings, run.seed, str(run.device), *about)
+        yield scored(data, replace(cell, settings=settings), rows, x, trained)
 
 
 def in_double(trial: Trial) -> Trial:

@@ -168,8 +168,8 @@ def _checksum_of(name: str) -> str:
 
 def is_done(path: Path, dataset: str) -> bool:
     """Whether a file holds a sound result that is no error, made from the data as they are now."""
-    rows = (read(path) or {}).get("rows") or [{"data_sha256": None}]
-    return rows[0]["data_sha256"] == _checksum_of(dataset)
+    result = read(path)
+    return bool(result and "rows" in result and result["rows"][0]["data_sha256"] == _checksum_of(dataset))
 
 
 def collect(*folders: Path) -> pd.DataFrame:

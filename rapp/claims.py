@@ -29,12 +29,9 @@ def ledger(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         claim, source, evidence, verdict; without rows that bear on it, a claim is pending.
     """
-    return pd.DataFrame(
-        [
-            *_about_one(rows), *_about_gains(table2(rows)), _about_order(table2(rows)), *_about_means(table2(rows)),
-            _about_steel(rows),
-        ]
-    )  # fmt: skip
+    table = table2(rows)
+    of_table = [*_about_gains(table), _about_order(table), *_about_means(table)]
+    return pd.DataFrame([*_about_one(rows), *of_table, _about_steel(rows)])
 
 
 def _verdict(agree: int, of: int) -> str:

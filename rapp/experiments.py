@@ -170,6 +170,12 @@ def rows_of(trials: Iterable[Scored]) -> pd.DataFrame:
     return pd.concat([trial.rows() for trial in trials], ignore_index=True)
 
 
+def sap_and_nap(d_train: torch.Tensor, d_test: torch.Tensor) -> dict[str, np.ndarray]:
+    """SAP and NAP, (N,) each, of test differences (N, D), with NAP fitted on training differences (M, D)."""
+    whitening = Whitening().fit(d_train.split(4096))
+    return {name: of.numpy(force=True) for name, of in (("sap", sap(d_test)), ("nap", nap(d_test, whitening)))}
+
+
 @pinned(SCORING_THREADS)
 def layer_aurocs(trial: Trial, ranges: Sequence[str] = ("alone", "up to")) -> pd.DataFrame:
     """AUROC of SAP and NAP from ranges of layers: each layer alone, the pathway's layers up to it, or those from it on.
@@ -194,9 +200,7 @@ def layer_aurocs(trial: Trial, ranges: Sequence[str] = ("alone", "up to")) -> pd
             columns = slice(ends[first], ends[last + 1])
             if columns.start == columns.stop:  # the input up to itself, where it is left out
                 continue
-            d = d_test[:, columns]
-            scores = {"sap": sap(d), "nap": nap(d, Whitening().fit(d_train[:, columns].split(4096)))}
-            for name, values in scores.items():
-                auroc = evaluation.auroc(trial.split.is_novel, values.cpu())
+            for name, values in sap_and_nap(d_train[:, columns], d_test[:, columns]).items():
+                auroc = evaluation.auroc(trial.split.is_novel, values)
                 rows.append({"score": name, "layers": which, "layer": layer, "auroc": auroc, "seed": trial.cell.seed})
     return pd.DataFrame(rows)

@@ -4,7 +4,6 @@ Some choices change the training and take a run each; the others change the scor
 protocol's run. All runs of a cell start from the same seed, with the same rows, so that differences are paired.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,15 +13,16 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
-from torch import Tensor, nn
+from torch import nn
 
 from rapp import cells, grid, pathway, whitenings
+from rapp.ablations import scored_at
 from rapp.autoencoders import MODELS, Autoencoder
 from rapp.cells import Entry
-from rapp.experiments import features, scored
+from rapp.experiments import features, sap_and_nap
 from rapp.profiles import ParameterError
 from rapp.settings import RivalSettings, Settings, pinned
-from rapp.training import Run, Trained, say
+from rapp.training import Run, say
 from rapp.trials import SCORES, SCORING_THREADS, Trial
 
 COLUMNS = ["factor", "value", *cells.COLUMNS]
@@ -76,26 +76,17 @@ def run(entry: Entry, variant: Variant) -> Iterator[dict]:
     Yields:
         Rows of ``COLUMNS``.
     """
-    data, rows = cells.data_of(entry.dataset), entry.cell.split(cells.data_of(entry.dataset))
+    data = cells.data_of(entry.dataset)
     assert isinstance(entry.cell.settings, Settings)
-    settings = replace(entry.cell.settings, **variant.settings)
+    rows, settings = entry.cell.split(data), replace(entry.cell.settings, **variant.settings)
     cell, x = replace(entry.cell, settings=settings), variant.pixels(features(data, rows))
     training = Run(torch.from_numpy(x[rows.train]), torch.from_numpy(x[rows.val]), settings, cell.seed)
     variant.model(training.model)
     is_protocol = (variant.factor, variant.value) == PROTOCOL
-    fewer = {max(1, settings.epochs // 4), max(1, settings.epochs // 2)} - {settings.epochs} if is_protocol else set()
-    for epoch in range(1, settings.epochs + 1):
-        with pinned(settings.threads):
-            training.epoch()
-        if epoch not in {*fewer, settings.epochs}:
-            continue
-        model = copy.deepcopy(training.model)
-        model.load_state_dict(training.best)
-        about = str(training.device), training.best_epoch, training.seconds, training.history
-        trained = Trained(model.eval(), replace(settings, epochs=epoch), cell.seed, *about)
-        trial = scored(data, replace(cell, settings=trained.settings), rows, x, trained)
-        last = epoch == settings.epochs
-        found = {(variant.factor, variant.value) if last else ("epochs", str(epoch)): trial.scores}
+    fewer = {max(1, settings.epochs // 4), max(1, settings.epochs // 2)} if is_protocol else set()
+    for trial in scored_at(training, data, cell, rows, x, {*fewer, settings.epochs}, best=True):
+        last = trial.settings.epochs == settings.epochs
+        found = {(variant.factor, variant.value) if last else ("epochs", str(trial.settings.epochs)): trial.scores}
         if last and is_protocol:
             found |= _scored_otherwise(trial)
         for (factor, value), scores in found.items():
@@ -114,21 +105,15 @@ def _scored_otherwise(trial: Trial) -> dict[tuple[str, str], dict[str, np.ndarra
     hidden_train, hidden_test = (d[:, n_features:].numpy(force=True) for d in (d_train, d_test))
     plain = whitenings.leading(whitenings.decompose(hidden_train), hidden_test)[:, -1]
     found = {
-        ("input in the pathway", "yes"): _sap_and_nap(d_train, d_test),
+        ("input in the pathway", "yes"): sap_and_nap(d_train, d_test),
         ("rank cut", "none: every singular value"): {"nap": plain},
     }
     if model.codes == 2:
         mu = slice(n_features, -model.bottleneck)  # without log σ²
-        found["code in the pathway", "μ alone"] = _sap_and_nap(d_train[:, mu], d_test[:, mu])
+        found["code in the pathway", "μ alone"] = sap_and_nap(d_train[:, mu], d_test[:, mu])
         of_mean = pathway.Pathway(model.encoder, model.decode).fit(trial.x("train"))
         found["reconstruction", "of μ alone"] = of_mean.score(trial.x("test"))
     return found
-
-
-def _sap_and_nap(d_train: Tensor, d_test: Tensor) -> dict[str, np.ndarray]:
-    whitening = pathway.Whitening().fit(d_train.split(4096))
-    scores = {"sap": pathway.sap(d_test), "nap": pathway.nap(d_test, whitening)}
-    return {name: values.numpy(force=True) for name, values in scores.items()}
 
 
 def _file(entry: Entry, variant: Variant) -> Path:

@@ -48,9 +48,8 @@ def test_the_protocol_is_the_trial_that_others_train(entry, blobs, protocol):
 def test_choices_of_scoring_are_those_of_the_pathway(entry, blobs, protocol):
     trial = run_trial(blobs, entry.cell)
     every, whitening = range(TINY.n_layers + 1), Whitening()
-    trial.pathway(every, whitening).fit(
-        trial.x("train")
-    )  # the next one's noise starts anew, as wherever a trial is scored
+    trial.pathway(every, whitening).fit(trial.x("train"))
+    # The next one's noise starts anew, as wherever a trial is scored.
     whole = trial.pathway(every, whitening).score(trial.x("test"))
     found = protocol["input in the pathway", "yes"]
     assert found.to_dict() == pytest.approx(
