@@ -14,10 +14,11 @@ from pathlib import Path
 import nbformat
 import papermill
 from filelock import FileLock, Timeout
+from joblib import cpu_count
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from rapp import datasets, grid, profiles
+from rapp import datasets, grid, profiles, published
 from rapp.profiles import ParameterError, parse
 
 
@@ -26,9 +27,14 @@ def defaults(notebook: Path) -> dict[str, object]:
     return {name: ast.literal_eval(p["default"]) for name, p in papermill.inspect_notebook(str(notebook)).items()}
 
 
-def needs_images(notebook: Path) -> bool:
-    """Whether a chapter's metadata say that it has nothing to show for a table."""
-    return nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("needs") == "images"
+def lacks(notebook: Path, data: datasets.Dataset, parameters: dict[str, object]) -> str:
+    """Why a chapter has nothing to show for this data, by the needs that its metadata name; empty if it has."""
+    needs = nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("needs")
+    if needs == "images" and data.image_shape is None:
+        return f"needs images, and {data.name} is a table"
+    if needs == "rows" and not published.has_rows(data.name, profile := str(parameters["results"])):
+        return f"needs stored rows, and book/results/ has none of {data.name} at profile {profile}"
+    return ""
 
 
 def check(notebook: Path, parameters: dict[str, object]) -> tuple[dict[str, object], datasets.Dataset]:
@@ -66,7 +72,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None
     beside = output.with_suffix(".running.ipynb")
     papermill.execute_notebook(
         str(notebook), str(beside), parameters, kernel_name="python3", progress_bar=False, log_output=False,
-        stderr_file=sys.stderr, extra_arguments=["--log-level=ERROR"],
+        stderr_file=sys.stderr, extra_arguments=["--log-level=CRITICAL"],  # to the kernel its own end may be an ERROR
     )  # fmt: skip
     beside.replace(output)
 
@@ -82,6 +88,12 @@ def title(notebook: Path) -> str:
     return nbformat.read(notebook, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
 
 
+def share_cores() -> None:
+    """Under ``make -j4`` take a fourth of the cores: threads that wait for a busy core are many times slower."""
+    if jobs := re.search(r"(?<!\S)-j(\d+)", os.environ.get("MAKEFLAGS", "")):
+        os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(max(1, cpu_count() // int(jobs[1]))))  # rapp asks joblib
+
+
 def run(notebook: Path, output: Path, parameters: dict[str, object]) -> int:
     """Check, then execute or leave out; the exit status. What goes wrong is told in one line."""
     name, asked = notebook.stem, time.time()
@@ -91,9 +103,9 @@ def run(notebook: Path, output: Path, parameters: dict[str, object]) -> int:
                 print(f"{name}: the other build has made it", file=sys.stderr)
                 return 0
             taken, data = check(notebook, parameters)
-            if data.image_shape is None and needs_images(notebook):
-                print(f"{name}: needs images, and {data.name} is a table; left out", file=sys.stderr)
-                leave_out(notebook, output, f"needs images, and {data.name} is a table")
+            if why := lacks(notebook, data, {**defaults(notebook), **taken}):
+                print(f"{name}: {why}; left out", file=sys.stderr)
+                leave_out(notebook, output, why)
                 return 0
             settings = ", ".join(f"{key} {value}" for key, value in taken.items() if value is not None)
             print(f"{name}: running ({settings})", file=sys.stderr, flush=True)
@@ -164,6 +176,7 @@ def main() -> int:
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    share_cores()
     return run(arguments.notebook, arguments.output, parameters)
 
 

@@ -71,6 +71,11 @@ def _rows(path: Path) -> pd.DataFrame:
     return rows.fillna({"contamination": 0.0})  # files of before this column was
 
 
+def has_rows(dataset: str, profile: str = "quick") -> bool:
+    """Whether rows of a data set are published, so that chapter 09 can compare them."""
+    return dataset in set(our_rows(profile)["dataset"])
+
+
 def all_rows() -> pd.DataFrame:
     """Our published rows of all profiles."""
     return pd.concat([_rows(path) for path in sorted((BOOK / "results").glob("*.csv"))])
@@ -107,11 +112,9 @@ def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> 
 def ablations(dataset: str) -> pd.DataFrame:
     """Published rows of ``variants.collect``; none yet: no rows."""
     path = BOOK / "results" / "ablations" / f"{dataset}.csv"
-    return (
-        pd.read_csv(path, dtype={"target": str, "value": str})
-        if path.exists()
-        else pd.DataFrame(columns=variants.COLUMNS)
-    )
+    if not path.exists():
+        return pd.DataFrame(columns=variants.COLUMNS)
+    return pd.read_csv(path, dtype={"target": str, "value": str})
 
 
 def publish_ablations(rows: pd.DataFrame) -> list[Path]:
@@ -265,10 +268,7 @@ def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFram
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     of = [(f"rows of {name}", "; ".join(f"{k} {v}" for k, v in what.items()))
           for name, what in known.items() if results_file(name) == results_file(profile)]  # fmt: skip
-    of += [
-        ("seconds", f"{seconds:.0f} for this page"),
-        ("versions", ", ".join(f"{k} {v}" for k, v in versions.items())),
-    ]
+    of += [("seconds", f"{seconds:.0f} for this page"), ("versions", ", ".join(f"{k} {v}" for k, v in versions.items()))]
     return pd.DataFrame(of, columns=["what", "value"])
 
 

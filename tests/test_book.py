@@ -1,6 +1,7 @@
 """The built site, as files and in headless Chromium."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -67,6 +68,11 @@ def test_every_link_and_image_leads_somewhere(book, pages):
                 assert (book / "html" / path.split("?")[0]).exists(), target
             there = pages.get(Path(path).stem) if path else page
             assert not (anchor and there) or anchor in there.ids, target
+
+
+def test_no_output_is_shown_by_its_type(book):
+    for page in PAGES:
+        assert "IPython.core.display" not in (book / "html" / f"{page}.html").read_text(encoding="utf-8"), page
 
 
 def test_every_figure_has_alt_text_and_a_caption(book, pages):
@@ -192,6 +198,7 @@ def sites(make, tmp_path_factory):
     result = make("book", *words, f"DATASETS=digits {data}", "LABEL=kind", "PARAMS=seeds=2")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "02_when_reconstruction_fails: needs images, and parts.csv is a table; left out" in result.stderr
+    assert "stored rows, and book/results/ has none of parts.csv at profile quick; left out" in result.stderr
     for params in ("target=8 seeds=1", "target=3 seeds=1 epochs=1"):
         result = make("rerun", *words, "NOTEBOOK=04", "DATASET=digits", f"PARAMS={params}")
         assert result.returncode == 0, result.stdout + result.stderr
@@ -208,6 +215,7 @@ def test_one_site_has_a_section_per_data_set(sites):
     assert (there / "03_rapp.html").exists()
     assert (there / "04_base_models.html").exists()
     assert not (there / "02_when_reconstruction_fails.html").exists()
+    assert not (there / "09_who_wins_where.html").exists()
     assert (sites / "10_paper_tables.html").exists()
     assert not (there / "10_paper_tables.html").exists()  # the same on all data
     assert "left out: needs images" in (there / "status.html").read_text()
@@ -294,6 +302,20 @@ def test_of_two_builds_at_once_the_second_waits_and_says_so(tmp_path):
     (waiting,) = [text for text in said if "another build is at it; waiting" in text]
     assert "the other build has made it" in waiting
     assert "papermill" in json.loads(output.read_text())["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("words", "cores"), [((), None), (("-j1",), 8), (("-j2",), 4), (("-j64",), 1), (("-j",), None)]
+)
+def test_notebooks_side_by_side_share_the_cores(tmp_path, words, cores):
+    share = "import execute, os; execute.cpu_count = lambda: 8; execute.share_cores()"
+    script = f"import sys; sys.path.insert(0, 'book'); {share}; print(os.environ.get('LOKY_MAX_CPU_COUNT'))"
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(f'all:\n\t@{sys.executable} -c "{script}"\n')
+    unset = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "LOKY_MAX_CPU_COUNT")}
+    command = ["make", "--no-print-directory", "-f", makefile, *words]  # under `make test` it is a make within a make
+    made = subprocess.run(command, cwd=ROOT, env=unset, capture_output=True, text=True)
+    assert made.stdout.split() == [str(cores)], made.stderr
 
 
 def test_notebooks_run_on_a_cluster(make, tmp_path):
