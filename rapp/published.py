@@ -268,10 +268,8 @@ def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFram
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     of = [(f"rows of {name}", "; ".join(f"{k} {v}" for k, v in what.items()))
           for name, what in known.items() if results_file(name) == results_file(profile)]  # fmt: skip
-    of += [
-        ("seconds", f"{seconds:.0f} for this page"),
-        ("versions", ", ".join(f"{k} {v}" for k, v in versions.items())),
-    ]
+    of.append(("seconds", f"{seconds:.0f} for this page"))
+    of.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items())))
     return pd.DataFrame(of, columns=["what", "value"])
 
 
