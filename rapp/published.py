@@ -139,7 +139,7 @@ def publish_scores(entry: Entry) -> Path:
     words = (entry.profile, entry.dataset, cell.setting, cell.settings.model, cell.target, f"seed{cell.seed}")
     name = re.sub(r"[^\w.]+", "-", " ".join(map(str, words)))
     path = BOOK / "results" / "scores" / f"{name}.csv"
-    store.write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    store.write_text(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
     return path
 
 
