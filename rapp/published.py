@@ -109,12 +109,11 @@ def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> 
     return merged
 
 
-def ablations(dataset: str) -> pd.DataFrame:
-    """Published rows of ``variants.collect``; none yet: no rows."""
-    path = BOOK / "results" / "ablations" / f"{dataset}.csv"
-    if not path.exists():
-        return pd.DataFrame(columns=variants.COLUMNS)
-    return pd.read_csv(path, dtype={"target": str, "value": str})
+def ablations(dataset: str = "*") -> pd.DataFrame:
+    """Published rows of ``variants.collect``, of a data set or of all; none yet: no rows."""
+    paths = sorted((BOOK / "results" / "ablations").glob(f"{dataset}.csv"))
+    parts = [pd.read_csv(path, dtype={"target": str, "value": str}) for path in paths]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=variants.COLUMNS)
 
 
 def publish_ablations(rows: pd.DataFrame) -> list[Path]:

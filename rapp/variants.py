@@ -4,7 +4,7 @@ Some choices change the training and take a run each; the others change the scor
 protocol's run. All runs of a cell start from the same seed, with the same rows, so that differences are paired.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import nn
 
 from rapp import cells, grid, pathway, whitenings
 from rapp.ablations import scored_at
-from rapp.autoencoders import MODELS, Autoencoder
+from rapp.autoencoders import MODELS
 from rapp.cells import Entry
 from rapp.experiments import features, sap_and_nap
 from rapp.profiles import ParameterError
@@ -31,18 +31,25 @@ SUFFIX = ".ablation"  # of a run's file, JSON as a cell's; it must not be taken 
 PROTOCOL = ("protocol", "as it is")
 
 
-def _norm_first(model: Autoencoder) -> None:
+def _norm_first(run: Run) -> None:
     """Linear → BatchNorm → LeakyReLU."""
-    for layer in (*model.encoder, *model.decoder):
+    for layer in (*run.model.encoder, *run.model.decoder):
         if len(layer) == 3:
             layer[1], layer[2] = layer[2], layer[1]
 
 
-def _slope(value: float) -> Callable[[Autoencoder], None]:
-    def change(model: Autoencoder) -> None:
-        for module in model.modules():
+def _slope(value: float) -> Callable[[Run], None]:
+    def change(run: Run) -> None:
+        for module in run.model.modules():
             if isinstance(module, nn.LeakyReLU):
                 module.negative_slope = value
+
+    return change
+
+
+def _generator_lr(value: float) -> Callable[[Run], None]:
+    def change(run: Run) -> None:
+        run.optimizers[-1].param_groups[0]["lr"] = value  # an AAE's last update is its generator's
 
     return change
 
@@ -54,18 +61,21 @@ class Variant:
     factor: str
     value: str
     settings: dict[str, Any] = field(default_factory=dict)
-    model: Callable[[Autoencoder], None] = lambda model: None
+    fresh: Callable[[Run], None] = lambda run: None
     pixels: Callable[[np.ndarray], np.ndarray] = lambda x: x
+    of: Collection[str] = ("images", "table")  # data for which there is such a choice
+    models: Collection[str] = tuple(MODELS)
 
 
 TRAINED = (
     Variant(*PROTOCOL),
-    Variant("order in a layer", "batch norm, then LeakyReLU", model=_norm_first),
-    Variant("slope of LeakyReLU", "0.01", model=_slope(0.01)),
+    Variant("order in a layer", "batch norm, then LeakyReLU", fresh=_norm_first),
+    Variant("slope of LeakyReLU", "0.01", fresh=_slope(0.01)),
     Variant("learning rate", "0.0003", settings={"lr": 3e-4}),
     Variant("learning rate", "0.003", settings={"lr": 3e-3}),
-    Variant("bottleneck", "100", settings={"bottleneck": 100}),
-    Variant("pixels", "from −1 to 1", pixels=lambda x: 2 * x - 1),
+    Variant("learning rate of the AAE's generator", "0.0001", fresh=_generator_lr(1e-4), models=("aae",)),
+    Variant("bottleneck", "100", settings={"bottleneck": 100}, of=("images",)),
+    Variant("pixels", "from −1 to 1", pixels=lambda x: 2 * x - 1, of=("images",)),
 )
 
 
@@ -81,7 +91,7 @@ def run(entry: Entry, variant: Variant) -> Iterator[dict]:
     rows, settings = entry.cell.split(data), replace(entry.cell.settings, **variant.settings)
     cell, x = replace(entry.cell, settings=settings), variant.pixels(features(data, rows))
     training = Run(torch.from_numpy(x[rows.train]), torch.from_numpy(x[rows.val]), settings, cell.seed)
-    variant.model(training.model)
+    variant.fresh(training)
     is_protocol = (variant.factor, variant.value) == PROTOCOL
     fewer = {max(1, settings.epochs // 4), max(1, settings.epochs // 2)} if is_protocol else set()
     for trial in scored_at(training, data, cell, rows, x, {*fewer, settings.epochs}, best=True):
@@ -99,21 +109,28 @@ def run(entry: Entry, variant: Variant) -> Iterator[dict]:
 @pinned(SCORING_THREADS)
 def _scored_otherwise(trial: Trial) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     """(factor, value) → the scores that change if one choice of the scoring does."""
-    model, n_features = trial.trained.model, trial.features.shape[1]
+    model, has_input = trial.trained.model, 0 in trial.pathway().layers
     every = range(trial.settings.n_layers + 1)
     d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
-    hidden_train, hidden_test = (d[:, n_features:].numpy(force=True) for d in (d_train, d_test))
-    plain = whitenings.leading(whitenings.decompose(hidden_train), hidden_test)[:, -1]
+    first, other = (0, trial.features.shape[1]) if has_input else (trial.features.shape[1], 0)  # of the columns
+    own_train, own_test = (d[:, first:].numpy(force=True) for d in (d_train, d_test))
+    plain = whitenings.leading(whitenings.decompose(own_train), own_test)[:, -1]
     found = {
-        ("input in the pathway", "yes"): sap_and_nap(d_train, d_test),
+        ("input in the pathway", "no" if has_input else "yes"): sap_and_nap(d_train[:, other:], d_test[:, other:]),
         ("rank cut", "none: every singular value"): {"nap": plain},
     }
     if model.codes == 2:
-        mu = slice(n_features, -model.bottleneck)  # without log σ²
+        mu = slice(first, -model.bottleneck)  # without log σ²
         found["code in the pathway", "μ alone"] = sap_and_nap(d_train[:, mu], d_test[:, mu])
-        of_mean = pathway.Pathway(model.encoder, model.decode).fit(trial.x("train"))
+        of_mean = pathway.Pathway(model.encoder, model.decode, include_input=has_input).fit(trial.x("train"))
         found["reconstruction", "of μ alone"] = of_mean.score(trial.x("test"))
     return found
+
+
+def _has(entry: Entry, variant: Variant) -> bool:
+    """Whether a cell has such a choice."""
+    kind = "table" if cells.data_of(entry.dataset).image_shape is None else "images"
+    return kind in variant.of and entry.cell.settings.model in variant.models
 
 
 def _file(entry: Entry, variant: Variant) -> Path:
@@ -128,15 +145,16 @@ def fill(entries: Sequence[Entry], folder: Path, workers: int = 1) -> list[str]:
         The runs that failed, with their errors; the others went on.
 
     Raises:
-        ParameterError: a rival among the cells, or a table.
+        ParameterError: a rival among the cells.
     """
     for entry in entries:
-        if isinstance(entry.cell.settings, RivalSettings) or cells.data_of(entry.dataset).image_shape is None:
-            raise ParameterError(f"{entry}: only autoencoders on images have variants")
+        if isinstance(entry.cell.settings, RivalSettings):
+            raise ParameterError(f"{entry}: only autoencoders have variants")
     failed = []
     with grid.alone(folder):
-        todo = [(e, v) for v in TRAINED for e in entries if not cells.is_done(folder / _file(e, v), e.dataset)]
-        say(f"{len(todo)} of {len(entries) * len(TRAINED)} runs to train")
+        runs = [(entry, variant) for variant in TRAINED for entry in entries if _has(entry, variant)]
+        todo = [(e, v) for e, v in runs if not cells.is_done(folder / _file(e, v), e.dataset)]
+        say(f"{len(todo)} of {len(runs)} runs to train")
         progress = grid.Progress(len(todo), "run")
         work = (delayed(_attempt)(entry, variant) for entry, variant in todo)
         for file, found in Parallel(n_jobs=workers, return_as="generator_unordered")(work):

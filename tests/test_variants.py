@@ -67,6 +67,23 @@ def test_choices_of_scoring_are_those_of_the_pathway(entry, blobs, protocol):
     assert ("rank cut", "none: every singular value", "nap") in protocol
 
 
+def test_a_table_has_its_input_in_the_pathway_and_fewer_choices(entry, blobs, monkeypatch):
+    table = replace(blobs, name="table", image_shape=None)
+    monkeypatch.setitem(datasets.LOADERS, "table", lambda _: table)
+    of_table = replace(entry, dataset="table")
+    rows = pd.DataFrame(variants.run(of_table, variants.TRAINED[0]))
+    found = rows.set_index(["factor", "value", "score"])["auroc"].sort_index()
+    trial = run_trial(table, entry.cell)
+    layers, whitening = range(1, TINY.n_layers + 1), Whitening()
+    trial.pathway(layers, whitening).fit(trial.x("train"))
+    hidden = trial.pathway(layers, whitening).score(trial.x("test"))
+    without = {name: evaluation.auroc(trial.split.is_novel, hidden[name]) for name in ("sap", "nap")}
+    assert found["input in the pathway", "no"].to_dict() == pytest.approx(without, abs=1e-6)
+    same(found[variants.PROTOCOL], trial.aurocs())
+    left_out = {variant.factor for variant in variants.TRAINED if not variants._has(of_table, variant)}
+    assert left_out == {"learning rate of the AAE's generator", "bottleneck", "pixels"}
+
+
 @pytest.fixture
 def changed(entry, monkeypatch):
     """Each variant's run as it stands before its first epoch, by what is changed."""
@@ -77,9 +94,10 @@ def changed(entry, monkeypatch):
         raise InterruptedError
 
     monkeypatch.setattr(Run, "epoch", first)
+    aae = replace(entry, cell=replace(entry.cell, settings=replace(TINY, model="aae")))
     for variant in variants.TRAINED:
         with pytest.raises(InterruptedError):
-            next(variants.run(entry, variant))
+            next(variants.run(entry if "vae" in variant.models else aae, variant))
     return {variant.factor + variant.value: run for variant, run in zip(variants.TRAINED, runs, strict=True)}
 
 
@@ -95,6 +113,8 @@ def test_each_variant_changes_what_it_says_and_nothing_else(changed):
     assert [changed[f"learning rate{lr}"].optimizers[0].defaults["lr"] for lr in (0.0003, 0.003)] == [0.0003, 0.003]
     assert changed["bottleneck100"].model.bottleneck == 100
     torch.testing.assert_close(changed["pixelsfrom −1 to 1"].x_train, 2 * base.x_train - 1)
+    of_aae = changed.pop("learning rate of the AAE's generator0.0001")
+    assert [o.param_groups[0]["lr"] for o in of_aae.optimizers] == [TINY.lr, 5e-4, 1e-4]
     base_rows = base.draw()[0]
     for name, run in changed.items():
         if name != "bottleneck100":
@@ -180,7 +200,7 @@ def test_the_table_holds_paired_differences():
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("--dataset mnist-5k --model pca", "only autoencoders on images"),
+        ("--dataset mnist-5k --model pca", "only autoencoders have variants"),
         ("--dataset mnist-5k --model ae --workers 0", "workers=0"),
         ("--dataset mnist-5k --model ae --target 11", "11"),
         ("--dataset mnist-5k --model ae --params epochs=-1", "epochs=-1"),
