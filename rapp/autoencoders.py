@@ -33,11 +33,19 @@ def layers(sizes: Sequence[int]) -> nn.Sequential:
 
 
 class Update(NamedTuple):
-    """One of the updates that make a training step: which loss moves which parts, at which learning rate."""
+    """One of the updates that make a training step: which loss moves which parts. Each part has one Adam for all."""
 
     loss: str  # name of a method: (x, *noise) → loss
     parts: tuple[str, ...]
-    lr: float
+
+
+def descend(loss: Tensor, adams: Sequence[torch.optim.Adam]) -> None:
+    """A step of each Adam down the loss's gradient by its parameters."""
+    for adam in adams:
+        adam.zero_grad()
+    loss.backward(inputs=[p for adam in adams for p in adam.param_groups[0]["params"]])
+    for adam in adams:
+        adam.step()
 
 
 class Autoencoder(nn.Module):
@@ -83,9 +91,13 @@ class Autoencoder(nn.Module):
         """Squared error summed over features, mean over the batch."""
         return (self(x) - x).square().sum(1).mean()
 
-    def updates(self, lr: float) -> list[Update]:
+    def updates(self) -> list[Update]:
         """What one training step updates, in order."""
-        return [Update("loss", ("encoder", "decoder"), lr)]
+        return [Update("loss", ("encoder", "decoder"))]
+
+    def learning_rates(self, lr: float) -> dict[str, float]:
+        """Part → its Adam's learning rate."""
+        return {"encoder": lr, "decoder": lr}
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -135,9 +147,10 @@ class VariationalAutoencoder(Autoencoder):
 class AdversarialAutoencoder(Autoencoder):
     """AAE. An AE whose codes a discriminator cannot tell from draws of N(0, I).
 
-    Each step updates reconstruction, then discriminator, then generator (authors' code). The discriminator is fully
-    connected, ReLU with dropout, without batch normalisation; its widths and the generator's learning rate, that of the
-    reconstruction, are choices of ours. All that is random comes in from outside, so a seed fixes it.
+    Each step updates reconstruction, then discriminator, then generator (authors' code). The encoder has one Adam for
+    both of its updates, as in the re-implementation by a co-author: scaled by the gradients of the reconstruction, the
+    generator's steps are small ones. The discriminator is fully connected, ReLU with dropout, without batch
+    normalisation; its widths are a choice of ours. All that is random comes in from outside, so a seed fixes it.
     """
 
     WIDTH, DROPOUT, LR = 64, 0.2, 5e-4  # of the discriminator's two hidden layers
@@ -171,12 +184,15 @@ class AdversarialAutoencoder(Autoencoder):
         """Binary cross-entropy of codes passed off as draws of the prior."""
         return softplus(-self.judge(self.encoder(x), kept[2]).to(x.dtype)).mean()
 
-    def updates(self, lr: float) -> list[Update]:
+    def updates(self) -> list[Update]:
         return [
-            *super().updates(lr),
-            Update("discriminator_loss", ("discriminator",), self.LR),
-            Update("generator_loss", ("encoder",), lr),
+            *super().updates(),
+            Update("discriminator_loss", ("discriminator",)),
+            Update("generator_loss", ("encoder",)),
         ]
+
+    def learning_rates(self, lr: float) -> dict[str, float]:
+        return super().learning_rates(lr) | {"discriminator": self.LR}
 
 
 MODELS: dict[str, type[Autoencoder]] = {

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from rapp.autoencoders import descend
+
 if TYPE_CHECKING:
     from rapp.training import Run
 
@@ -50,16 +52,15 @@ class Stack:
         self.params = dict(params)
         self.buffers = {name: value for name, value in buffers.items() if "num_batches_tracked" not in name}
         self.losses_of = [vmap(self._loss_of(_Loss(skeleton, update.loss))) for update in first.updates]
-        self.optimizers = []
-        for u, (_, parts, lr) in enumerate(first.updates):
-            of = [value for name, value in self.params.items() if name.startswith(parts)]
-            optimizer = torch.optim.Adam(of, lr, fused=True)
-            before = [run.optimizers[u].state_dict()["state"] for run in runs]
+        self.adams = {}
+        for part, lr in first.model.learning_rates(first.settings.lr).items():
+            of = [value for name, value in self.params.items() if name.startswith(f"{part}.")]
+            self.adams[part] = torch.optim.Adam(of, lr, fused=True)
+            before = [run.adams[part].state_dict()["state"] for run in runs]
             if before[0]:
-                adam = optimizer.state_dict()
-                adam["state"] = {i: self._stacked([moments[i] for moments in before]) for i in range(len(of))}
-                optimizer.load_state_dict(adam)
-            self.optimizers.append(optimizer)
+                state = self.adams[part].state_dict()
+                state["state"] = {i: self._stacked([moments[i] for moments in before]) for i in range(len(of))}
+                self.adams[part].load_state_dict(state)
 
     @staticmethod
     def _loss_of(module: _Loss) -> Callable:
@@ -82,12 +83,10 @@ class Stack:
         x = torch.stack([rows for rows, _ in draws])
         noise = [torch.stack(parts) for parts in zip(*(noise for _, noise in draws), strict=True)]
         losses = []
-        for loss_of, optimizer in zip(self.losses_of, self.optimizers, strict=True):
+        for loss_of, update in zip(self.losses_of, self.runs[0].updates, strict=True):
             with self.runs[0].autocast():
                 loss = loss_of(self.params, self.buffers, x, noise)
-            optimizer.zero_grad()
-            loss.sum().backward(inputs=optimizer.param_groups[0]["params"])
-            optimizer.step()
+            descend(loss.sum(), [self.adams[part] for part in update.parts])
             losses.append(loss.detach())
         return losses[0]
 
@@ -127,10 +126,10 @@ class Stack:
         """Copy weights and moments into the runs, so that each can be saved as if it had trained alone."""
         for r, run in enumerate(self.runs):
             self._load(r)
-            for mine, theirs in zip(self.optimizers, run.optimizers, strict=True):
-                adam = theirs.state_dict()
-                adam["state"] = {
+            for part, adam in run.adams.items():
+                state = adam.state_dict()
+                state["state"] = {
                     i: {name: value if name == "step" else value[r].clone() for name, value in moments.items()}
-                    for i, moments in mine.state_dict()["state"].items()
+                    for i, moments in self.adams[part].state_dict()["state"].items()
                 }
-                theirs.load_state_dict(adam)
+                adam.load_state_dict(state)

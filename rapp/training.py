@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rapp import autoencoders, replicas, store
-from rapp.autoencoders import MODELS, Autoencoder
+from rapp.autoencoders import MODELS, Autoencoder, descend
 from rapp.settings import Settings, pinned, resolve_device
 
 CHECKPOINT_SECONDS = 60  # an interrupted run loses at most this, plus an epoch
@@ -61,11 +61,11 @@ class Run:
         with torch.random.fork_rng(devices=[]):  # the global random state stays untouched
             torch.default_generator.manual_seed(seed)
             self.model = MODELS[settings.model](*sizes).to(self.device, dtype)
-        self.updates = self.model.updates(settings.lr)
-        self.optimizers = [
-            torch.optim.Adam([p for name, p in self.model.named_parameters() if name.startswith(parts)], lr, fused=True)
-            for _, parts, lr in self.updates
-        ]
+        self.updates = self.model.updates()
+        self.adams = {
+            part: torch.optim.Adam(self.model.get_submodule(part).parameters(), lr, fused=True)
+            for part, lr in self.model.learning_rates(settings.lr).items()
+        }
         losses = [getattr(self.model, update.loss) for update in self.updates]
         self.losses_of = [torch.compile(loss) for loss in losses] if settings.compile else losses
         self.generator = torch.Generator(self.device).manual_seed(seed)
@@ -103,12 +103,10 @@ class Run:
     def step(self, x: Tensor, noise: tuple[Tensor, ...] = ()) -> Tensor:
         """One training step on rows x (B, n_features); returns the first update's loss."""
         losses = []
-        for loss_of, optimizer in zip(self.losses_of, self.optimizers, strict=True):
+        for loss_of, update in zip(self.losses_of, self.updates, strict=True):
             with self.autocast():
                 loss = loss_of(x, *noise)
-            optimizer.zero_grad()
-            loss.backward(inputs=optimizer.param_groups[0]["params"])
-            optimizer.step()
+            descend(loss, [self.adams[part] for part in update.parts])
             losses.append(loss.detach())
         return losses[0]
 
@@ -153,9 +151,9 @@ class Run:
             tensors["losses"] = torch.stack(self.losses)
         tensors |= {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for u, optimizer in enumerate(self.optimizers):
-            for i, moments in optimizer.state_dict()["state"].items():
-                tensors |= {f"adam.{u}.{i}.{name}": value for name, value in moments.items()}
+        for part, adam in self.adams.items():
+            for i, moments in adam.state_dict()["state"].items():
+                tensors |= {f"adam.{part}.{i}.{name}": value for name, value in moments.items()}
         return tensors, {"history": self.history, "best_epoch": self.best_epoch, "seconds": self.seconds}
 
     def restore(self, tensors: dict[str, Tensor], about: dict) -> None:
@@ -169,10 +167,10 @@ class Run:
         self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []
         self.model.load_state_dict(under("model."))
         self.best = {name: value.to(self.device) for name, value in under("best.").items()}
-        for u, optimizer in enumerate(self.optimizers):
-            adam = optimizer.state_dict()
-            adam["state"] = {i: under(f"adam.{u}.{i}.") for i in range(len(adam["param_groups"][0]["params"]))}
-            optimizer.load_state_dict(adam)
+        for part, adam in self.adams.items():
+            state = adam.state_dict()
+            state["state"] = {i: under(f"adam.{part}.{i}.") for i in range(len(state["param_groups"][0]["params"]))}
+            adam.load_state_dict(state)
         self.history, self.best_epoch, self.seconds = about["history"], about["best_epoch"], about["seconds"]
 
 

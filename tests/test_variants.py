@@ -81,7 +81,7 @@ def test_a_table_has_its_input_in_the_pathway_and_fewer_choices(entry, blobs, mo
     assert found["input in the pathway", "no"].to_dict() == pytest.approx(without, abs=1e-6)
     same(found[variants.PROTOCOL], trial.aurocs())
     left_out = {variant.factor for variant in variants.TRAINED if not variants._has(of_table, variant)}
-    assert left_out == {"learning rate of the AAE's generator", "bottleneck", "pixels"}
+    assert left_out == {"Adam of the AAE's generator", "bottleneck", "pixels"}
 
 
 @pytest.fixture
@@ -110,11 +110,13 @@ def test_each_variant_changes_what_it_says_and_nothing_else(changed):
         m.negative_slope for m in changed["slope of LeakyReLU0.01"].model.modules() if isinstance(m, nn.LeakyReLU)
     ]
     assert slopes == [0.01] * 4
-    assert [changed[f"learning rate{lr}"].optimizers[0].defaults["lr"] for lr in (0.0003, 0.003)] == [0.0003, 0.003]
+    assert [changed[f"learning rate{lr}"].adams["encoder"].defaults["lr"] for lr in (0.0003, 0.003)] == [0.0003, 0.003]
     assert changed["bottleneck100"].model.bottleneck == 100
     torch.testing.assert_close(changed["pixelsfrom −1 to 1"].x_train, 2 * base.x_train - 1)
-    of_aae = changed.pop("learning rate of the AAE's generator0.0001")
-    assert [o.param_groups[0]["lr"] for o in of_aae.optimizers] == [TINY.lr, 5e-4, 1e-4]
+    of_aae = changed.pop("Adam of the AAE's generatorone of its own")
+    of_aae.step(*of_aae.draw())
+    steps = {part: {int(m["step"]) for m in adam.state.values()} for part, adam in of_aae.adams.items()}
+    assert steps == {"encoder": {1}, "decoder": {1}, "discriminator": {1}, "generator": {1}}
     base_rows = base.draw()[0]
     for name, run in changed.items():
         if name != "bottleneck100":
