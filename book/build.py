@@ -230,7 +230,8 @@ def site(rendered: Path, notebooks: list[Path], intro: str = "", sites: str = ""
 def rerun_intro(notebook: Path) -> str:
     """The first page of a rerun."""
     values = "\n".join(f"- {value}" for value in parameters(notebook))
-    return f"# A rerun\n\nOne chapter of the book, run again with these parameters:\n\n{values}\n\n{{{{ glance }}}}\n"
+    book = '<a href="../../index.html">the book</a>'
+    return f"# A rerun\n\nOne chapter of {book}, run again with these parameters:\n\n{values}\n\n{{{{ glance }}}}\n"
 
 
 def build(folder: Path, keys: list[str] | None) -> int:

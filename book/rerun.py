@@ -19,7 +19,8 @@ def chapter(name: str) -> Path:
     chapters = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     found = [path for path in chapters if name and path.stem in (name, f"{name}{path.stem[len(name) :]}")]
     if len(found) != 1:
-        raise ParameterError(f"NOTEBOOK={name!r} names no chapter; allowed: {', '.join(p.stem[:2] for p in chapters)}")
+        allowed = ", ".join(path.stem[:2] for path in chapters)
+        raise ParameterError(f"NOTEBOOK={name!r} names no chapter; give NOTEBOOK=03 or the like, allowed: {allowed}")
     return found[0]
 
 

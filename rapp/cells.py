@@ -98,6 +98,11 @@ def plan(
         raise ParameterError(f"setting {unknown[0]!r} is unknown here; allowed: multimodal, unimodal")
     if wrong := [share for share in contaminations if not 0 <= share < 1]:
         raise ParameterError(f"contamination={wrong[0]} must be at least 0 and below 1")
+    if unknown := [part for name in names for part in name.split("+") if part not in datasets.LOADERS]:
+        raise ParameterError(
+            f"dataset {unknown[0]!r} is unknown here; allowed: {', '.join(datasets.LOADERS)}, or two as normal+novel "
+            f"(a table of your own: make book DATASET=table.csv LABEL=column)"
+        )
     label = " ".join([profile, *(f"{name}={value}" for name, value in changes.items())])
     entries = []
     for dataset in names:

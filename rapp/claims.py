@@ -20,7 +20,7 @@ class Claim(NamedTuple):
     claim: str
     source: str
     evidence: str
-    verdict: str  # "reproduced", "partly", "not reproduced" or "pending"
+    verdict: str  # "reproduced", "partly" or "not reproduced", with "so far" or without, or "pending"
 
 
 def ledger(rows: pd.DataFrame) -> pd.DataFrame:
@@ -34,10 +34,12 @@ def ledger(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([*_about_one(rows), *of_table, _about_steel(rows)])
 
 
-def _verdict(agree: int, of: int) -> str:
+def _verdict(agree: int, of: int, total: int | None = None) -> str:
+    """By the cases that we have, ``of``; if they are fewer than the ``total`` the claim covers, "so far"."""
     if not of:
         return "pending"
-    return "reproduced" if agree == of else "partly" if 2 * agree >= of else "not reproduced"
+    verdict = "reproduced" if agree == of else "partly" if 2 * agree >= of else "not reproduced"
+    return f"{verdict} so far" if total and of < total else verdict
 
 
 def _about_one(rows: pd.DataFrame) -> Iterator[Claim]:
@@ -84,7 +86,7 @@ def _about_gains(table: pd.DataFrame) -> Iterator[Claim]:
                     f"{setting}: {score.upper()} {words} reconstruction error, wherever the paper's Table 2 says so",
                     "paper, Table 2",
                     f"{agree} of {of} that we have, of {total} in the paper" if of else "no rows yet",
-                    _verdict(agree, of),
+                    _verdict(agree, of, total),
                 )
 
 
@@ -135,15 +137,15 @@ def spread(rows: pd.DataFrame, dataset: str, score: str = "nap") -> pd.DataFrame
 
 
 def _about_means(table: pd.DataFrame) -> Iterator[Claim]:
-    known = table.dropna(subset="difference")
-    images = known["dataset"].isin(IMAGES)
-    for words, part, close in (("images", known[images], CLOSE), ("tables", known[~images], CLOSE_OF_TABLES)):
+    images = table["dataset"].isin(IMAGES)
+    for words, whole, close in (("images", table[images], CLOSE), ("tables", table[~images], CLOSE_OF_TABLES)):
+        part = whole.dropna(subset="difference")
         agree = int((part["difference"].abs() <= close).sum())
         yield Claim(
             f"The means of Table 2 for {words}, within {close}",
             "paper, Table 2",
-            f"{agree} of {len(part)} numbers" if len(part) else "no rows yet",
-            _verdict(agree, len(part)),
+            f"{agree} of {len(part)} that we have, of {len(whole)} in the paper" if len(part) else "no rows yet",
+            _verdict(agree, len(part), len(whole)),
         )
 
 

@@ -232,8 +232,18 @@ class Pathway:
             raise TypeError(
                 f"x must be a torch tensor, got {type(x).__name__}; torch.as_tensor(x) makes one of an array"
             )
+        if x.ndim < 2:
+            raise ValueError(f"x must hold rows, (N, …), got shape {tuple(x.shape)}; of a single row x[None]")
         for rows in x.split(self.chunk):
-            h, x_hat, h_hat = project(self.encoder, self.decoder, rows)
+            try:
+                h, x_hat, h_hat = project(self.encoder, self.decoder, rows)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:  # torch's, of shapes or dtypes that do not fit
+                weights = (p for layer in self.encoder if isinstance(layer, nn.Module) for p in layer.parameters())
+                of = ", ".join({str(p.dtype) for p in weights})
+                about = f"of shape {tuple(rows.shape[1:])} and {rows.dtype} (its weights: {of or 'none'})"
+                raise ValueError(f"the autoencoder cannot take rows {about}: {error}") from error
             d = torch.cat([h[i] - h_hat[i] for i in self.layers], dim=1)
             # What is 16 bits wide is aggregated in 32.
             yield (recon(rows, x_hat), d) if d.dtype.itemsize > 2 else (recon(rows.float(), x_hat.float()), d.float())
@@ -243,8 +253,16 @@ class Pathway:
         return torch.cat([d for _, d in self._chunks(x)])
 
     def fit(self, x_train: Tensor) -> "Pathway":
-        """Fit NAP's normaliser on normal training rows (N, …), in one pass."""
-        self.whitening.fit(d for _, d in self._chunks(x_train))
+        """Fit NAP's normaliser on normal training rows (N, …), in one pass.
+
+        Raises:
+            ValueError: fewer than 2 rows; as ``score``.
+        """
+        try:
+            self.whitening.fit(d for _, d in self._chunks(x_train))
+        except ValueError:
+            self.score(x_train)  # of values that are not finite, it names the row
+            raise
         return self
 
     @torch.no_grad()
@@ -252,7 +270,8 @@ class Pathway:
         """``recon``, ``sap`` and, once fitted, ``nap`` of x (N, …): (N,) float64 each, higher = more novel.
 
         Raises:
-            ValueError: a score that is NaN or infinite, for so is x or what the network makes of it; with the row.
+            ValueError: a score that is NaN or infinite, for so is x or what the network makes of it, with the row;
+                rows that the autoencoder cannot take.
         """
         parts = []
         for error, d in self._chunks(x):

@@ -46,6 +46,8 @@ def read(path: str, label: str | None) -> Dataset:
     if label not in columns:
         close = difflib.get_close_matches(label, columns, 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
+        if len(columns) == 1 and (found := [mark for mark in ";\t|" if mark in columns[0]]):
+            hint = f"its values seem to be separated by {found[0]!r}, save it with commas; "
         raise DataError(f"{file.name} has no column {label!r}; {hint}it has {_some(columns)}")
     if len(frame) < MIN_ROWS:
         raise DataError(f"{file.name} has {len(frame)} rows; at least {MIN_ROWS} are needed")
@@ -62,7 +64,11 @@ def _some(names: list[str], most: int = 12) -> str:
 
 def _classes(table: str, column: pd.Series) -> np.ndarray:
     if missing := int(column.isna().sum()):
-        raise DataError(f"{table}: {missing} rows have no label in {column.name!r}; remove or label them")
+        first = int(column.isna().to_numpy().argmax())
+        raise DataError(
+            f"{table}: {missing} rows have no label in {column.name!r}, the first is data row {first + 1}; "
+            f"remove or label them"
+        )
     if pd.api.types.is_float_dtype(column) and (column == column.round()).all():
         column = column.astype(np.int64)  # 1.0 is class 1
     y = column.astype(str).to_numpy(dtype=str)
@@ -71,6 +77,11 @@ def _classes(table: str, column: pd.Series) -> np.ndarray:
         raise DataError(f"{table}: label column {column.name!r} has one class ({str(y[0])!r}); at least two are needed")
     if n > MAX_CLASSES:
         raise DataError(f"{table}: label column {column.name!r} has {n} different values; at most {MAX_CLASSES} can be")
+    if (counts := pd.Series(y).value_counts()).min() == 1:
+        raise DataError(
+            f"{table}: class {counts.index[-1]!r} of label column {column.name!r} has one row; "
+            f"remove it or join it to another class"
+        )
     return y
 
 
@@ -106,7 +117,11 @@ def _refuse_missing(table: str, column: pd.Series) -> None:
 
 def _finite(table: str, column: pd.Series) -> pd.Series:
     if infinite := int(np.isinf(column).sum()):
-        raise DataError(f"{table}: column {column.name!r} has {infinite} infinite values; replace or remove them")
+        first = int(np.isinf(column).to_numpy().argmax())
+        raise DataError(
+            f"{table}: column {column.name!r} has {infinite} infinite values, the first in data row {first + 1}; "
+            f"replace them or remove those rows"
+        )
     return column
 
 

@@ -25,6 +25,25 @@ def tags(cell):
     return cell["metadata"].get("tags", [])
 
 
+def test_the_docs_say_which_chapters_have_a_parameter():
+    chapters = {}
+    for path in NOTEBOOKS:
+        (cell,) = [
+            cell for cell in code(json.loads(path.read_text(encoding="utf-8"))["cells"]) if "parameters" in tags(cell)
+        ]
+        for line in cell["source"]:
+            if path.stem[:2].isdigit():
+                chapters.setdefault(line.split(" = ")[0], set()).add(int(path.stem[:2]))
+    told = {}
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([\d–, ]+) \|", (ROOT / "book" / "other_data.md").read_text(encoding="utf-8"), re.M
+    )
+    for name, text in rows:
+        ends = [[int(end) for end in part.split("–")] for part in text.split(", ")]
+        told[name] = {number for first, *last in ends for number in range(first, (last or [first])[0] + 1)}
+    assert told == {name: chapters[name] for name in chapters if name not in ("dataset", "label", "profile")}
+
+
 def test_there_are_notebooks():
     assert len(NOTEBOOKS) >= 5
 

@@ -43,6 +43,25 @@ def test_a_row_that_cannot_be_scored_is_named():
     x = torch.tensor([[3.0, 1.0], [1.0, float("nan")]])
     with pytest.raises(ValueError, match=r"recon of row 1 is nan: x, .* holds NaN or infinite values there; fill"):
         Pathway(ENCODER, DECODER).score(x)
+    with pytest.raises(ValueError, match="row 1 is nan"):
+        Pathway(ENCODER, DECODER).fit(x)
+    with pytest.raises(ValueError, match="at least 2 training rows"):
+        Pathway(ENCODER, DECODER).fit(x[:1])
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (torch.ones(4, 2, dtype=torch.float64), r"shape \(2,\) and torch.float64 \(its weights: torch.float32\)"),
+        (torch.ones(4, 3), r"cannot take rows of shape \(3,\)"),
+        (torch.ones(2), r"must hold rows, .* got shape \(2,\)"),
+    ],
+)
+def test_rows_that_the_network_cannot_take_are_told(x, words):
+    network = [nn.Linear(2, 1).eval()]
+    for use in (Pathway(network, DECODER).score, Pathway(network, DECODER).fit):
+        with pytest.raises(ValueError, match=words):
+            use(x)
 
 
 def test_layer_range_and_input():

@@ -64,11 +64,16 @@ def holed(value):
         ({}, None, ["label column", "'kind'"]),
         ({}, "kinds", ["no column 'kinds'", "did you mean 'kind'"]),
         ({"a": holed(np.nan)}, "kind", ["'a'", "1 missing", "data row 5"]),
-        ({"a": holed(np.inf)}, "kind", ["'a'", "infinite"]),
+        ({"a": holed(np.inf)}, "kind", ["'a'", "1 infinite", "data row 5"]),
         ({"a": holed("n/k")}, "kind", ["'a'", "text among numbers", "'n/k' in data row 5"]),
         ({"kind": "ok"}, "kind", ["one class", "'ok'"]),
         ({"kind": np.linspace(0, 1, N)}, "b", []),
-        ({"kind": [f"{i}" for i in range(N - 1)] + [None]}, "kind", ["1 rows have no label"]),
+        ({"kind": [f"{i}" for i in range(N - 1)] + [None]}, "kind", ["1 rows have no label", f"data row {N}"]),
+        (
+            {"kind": ["rare"] + ["a", "b"] * ((N - 1) // 2) + ["a"] * ((N - 1) % 2)},
+            "kind",
+            ["'rare'", "one row", "join"],
+        ),
     ],
 )
 def test_bad_tables_are_refused_in_one_line(tmp_path, changes, label, words):
@@ -91,6 +96,9 @@ def test_files_that_are_no_tables(tmp_path):
     (tmp_path / "e.csv").write_text("")
     with pytest.raises(DataError, match=r"e.csv could not be read"):
         load(str(tmp_path / "e.csv"), "kind")
+    (tmp_path / "s.csv").write_text("a;kind\n1;2\n")
+    with pytest.raises(DataError, match=r"no column 'kind'; its values seem to be separated by ';'"):
+        load(str(tmp_path / "s.csv"), "kind")
     five = pd.DataFrame(GOOD).head(5)
     five.to_csv(tmp_path / "five.csv", index=False)
     with pytest.raises(DataError, match="5 rows; at least 20"):
