@@ -68,7 +68,8 @@ def slopes(table: pd.DataFrame, setting: str) -> Figure:
             ax.plot(range(3), block["ours"], color=colour, marker="o", label=f"{style.MODEL_NAMES[model]}, ours")
             ax.plot(range(3), block["paper"], color=colour, linestyle=":", label=f"{style.MODEL_NAMES[model]}, paper")
         style.coin(ax)
-        ax.set_title(name, fontsize=12)
+        in_part = table.loc[(table["dataset"] == name) & table["ours"].notna(), "partial"].any()
+        ax.set_title(f"{name} (in part)" if in_part else name, fontsize=12)
         ax.set_xticks(range(3), ["recon", "SAP", "NAP"], fontsize=10)
     for ax in axes.flat[len(known) :]:
         ax.set_axis_off()
