@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from execute import alone
+from execute import alone, title
 
 BOOK = Path(__file__).parent
 
@@ -103,16 +103,24 @@ def labels_in(pages: Iterable[Path]) -> set[str]:
     return {label for groups in found for label in groups if label}
 
 
-def loosened(text: str, labels: set[str], pages: set[str]) -> str:
-    """Text whose references to what was left out are plain words. Wrong references stay, to be warned of."""
+def loosened(text: str, labels: set[str], pages: dict[str, str]) -> str:
+    """Text whose references to what was left out are plain words: pages, by name, are called by their titles.
+
+    Wrong references stay, to be warned of.
+    """
     text = re.sub(
         r"\{(eq|numref|ref)\}`(?:[^`<]*<)?([\w-]+)>?`",
         lambda found: "(in another chapter)" if found[2] in labels else found[0],
         text,
     )
-    text = re.sub(r"\{doc\}`(\w+)`", lambda found: "the book" if found[1] in pages else found[0], text)
+    text = re.sub(r"\{doc\}`(\w+)`", lambda found: f"“{pages[found[1]]}”" if found[1] in pages else found[0], text)
     link = r"\[([^\]]+)\]\((\w+)\.(?:ipynb|md)\)"
     return re.sub(link, lambda found: found[1] if found[2] in pages else found[0], text)
+
+
+def heading(page: Path) -> str:
+    """A page's or notebook's title."""
+    return title(page) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
 
 
 def loosen(staged: Path) -> None:
@@ -120,9 +128,9 @@ def loosen(staged: Path) -> None:
     pages = [*staged.glob("*.md"), *staged.glob("*.ipynb")]
     whole = [*BOOK.glob("*.md"), *(BOOK.parent / "notebooks").glob("*.ipynb")]
     labels = labels_in(whole) - labels_in(pages)
-    names = {path.stem for path in whole} | {"sites", "status"}
-    names -= {path.stem for path in pages}
-    if not labels | names:
+    names = {path.stem: heading(path) for path in whole} | {"sites": "All versions of this book", "status": "Status"}
+    names = {name: of for name, of in names.items() if name not in {path.stem for path in pages}}
+    if not labels and not names:
         return
     for page in staged.glob("*.md"):
         page.write_text(loosened(page.read_text(encoding="utf-8"), labels, names), encoding="utf-8")

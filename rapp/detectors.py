@@ -149,8 +149,8 @@ class RaPP(OutlierMixin, BaseEstimator):
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown; allowed: {', '.join(METHODS)}")
         width = bottleneck(x) if self.bottleneck is None else self.bottleneck
-        if not 1 <= width <= x.shape[1]:
-            raise ValueError(f"bottleneck={width} must lie between 1 and the number of features, {x.shape[1]}")
+        if not (isinstance(width, int | np.integer) and 1 <= width <= x.shape[1]):
+            raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
         settings = Settings(
             self.model, self.n_layers, width, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr, device="cpu",
             threads=1,  # small batches gain little from a second core, and wait for it where it is busy
