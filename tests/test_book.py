@@ -279,7 +279,7 @@ def test_bad_tables_end_with_one_line_and_leave_the_book(book, make, tmp_path, c
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["NOTEBOOK=12"], "error: NOTEBOOK='12' names no chapter; give NOTEBOOK=03 or the like, allowed: 01, 02, 03, 04, 05, 06, 07, 08, 09, 10, 11"),
+        (["NOTEBOOK=12"], "error: NOTEBOOK='12' names no chapter; give NOTEBOOK=03 or the like, allowed: 01, 02, 03"),
         ([], "error: NOTEBOOK='' names no chapter"),
         (["NOTEBOOK=02", "PARAMS=target=11"], "error: target 11 is no class of mnist-5k"),
         (["NOTEBOOK=04", "PARAMS=contamination=0.1"], "error: PARAMS: chapter 04 has no 'contamination'; it has"),
