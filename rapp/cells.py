@@ -65,6 +65,21 @@ def _settings(profile: str, data: Dataset, model: str, **changes: Any) -> Settin
     return (settings_for if model in MODELS else rival_for)(profile, data, model, **changes)
 
 
+def _check(names: Sequence[str], settings: Sequence[str], seeds: int, contaminations: Sequence[float]) -> None:
+    """``plan``'s arguments, before any data is loaded."""
+    if seeds < 1:
+        raise ParameterError(f"seeds={seeds} must be at least 1")
+    if unknown := [setting for setting in settings if setting not in ("multimodal", "unimodal")]:
+        raise ParameterError(f"setting {unknown[0]!r} is unknown here; allowed: multimodal, unimodal")
+    if wrong := [share for share in contaminations if not 0 <= share < 1]:
+        raise ParameterError(f"contamination={wrong[0]} must be at least 0 and below 1")
+    if unknown := [part for name in names for part in name.split("+") if part not in datasets.LOADERS]:
+        raise ParameterError(
+            f"dataset {unknown[0]!r} is unknown here; allowed: {', '.join(datasets.LOADERS)}, or two as normal+novel "
+            f"(a table of your own: make book DATASET=table.csv LABEL=column)"
+        )
+
+
 def plan(
     profile: str,
     names: Sequence[str],
@@ -92,17 +107,7 @@ def plan(
     Raises:
         ParameterError, datasets.DataError: naming the value and what is allowed.
     """
-    if seeds < 1:
-        raise ParameterError(f"seeds={seeds} must be at least 1")
-    if unknown := [setting for setting in settings if setting not in ("multimodal", "unimodal")]:
-        raise ParameterError(f"setting {unknown[0]!r} is unknown here; allowed: multimodal, unimodal")
-    if wrong := [share for share in contaminations if not 0 <= share < 1]:
-        raise ParameterError(f"contamination={wrong[0]} must be at least 0 and below 1")
-    if unknown := [part for name in names for part in name.split("+") if part not in datasets.LOADERS]:
-        raise ParameterError(
-            f"dataset {unknown[0]!r} is unknown here; allowed: {', '.join(datasets.LOADERS)}, or two as normal+novel "
-            f"(a table of your own: make book DATASET=table.csv LABEL=column)"
-        )
+    _check(names, settings, seeds, contaminations)
     label = " ".join([profile, *(f"{name}={value}" for name, value in changes.items())])
     entries = []
     for dataset in names:

@@ -54,8 +54,8 @@ def means(dataset: str, setting: str = "multimodal") -> pd.DataFrame:
 
 
 def results_file(profile: str) -> Path:
-    """Where our own rows of a profile are published: the paper's protocol, if with other epochs, is Table 2."""
-    name = "table2" if re.fullmatch(r"paper( epochs=\d+)?", profile) else re.sub(r"[^\w.]+", "-", profile)
+    """Where our own rows of a profile are published: Table 2 takes the paper's, with other epochs or in bfloat16, too."""
+    name = "table2" if re.fullmatch(r"paper( epochs=\d+)?( precision=bfloat16)?", profile) else re.sub(r"[^\w.]+", "-", profile)
     return BOOK / "results" / f"{name}.csv"
 
 
@@ -172,15 +172,15 @@ def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
 def table2(rows: pd.DataFrame) -> pd.DataFrame:
     """The paper's Table 2 beside ours: what is not there yet is NaN.
 
-    Of a data set, setting and model that was run with several numbers of epochs, the most count. Our mean is over
-    classes and seeds; our standard deviation is that over seeds of the means over classes (one seed: NaN).
+    Of a data set, setting and model that was run with several numbers of epochs, the most count, and of these the
+    float32 ones if there are any. Our mean is over classes and seeds; our standard deviation is that over seeds of the means over classes (one seed: NaN).
 
     Args:
         rows: as ``cells.collect``, of the paper's profile.
 
     Returns:
         setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, classes, seeds, epochs,
-        partial, of the paper's rows in their order; of a part of the data or classes, difference is NaN.
+        partial, precision, of the paper's rows in their order; of a part of the data or classes, difference is NaN.
     """
     paper = _read("table2.csv").rename(columns={"auroc": "paper"})
     return _with_difference(paper.merge(_means(rows), how="left", on=["setting", "dataset", "model", "score"]))
@@ -191,12 +191,13 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
     block = ["setting", "dataset", "model"]
     rows = rows[rows["contamination"] == 0]
     rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
-    rows = rows[rows["epochs"] == rows.groupby(block)["epochs"].transform("max")] if len(rows) else rows
+    rows = rows.assign(rank=rows["epochs"] + 0.5 * (rows["precision"] == "float32"))
+    rows = rows[rows["rank"] == rows.groupby(block)["rank"].transform("max")] if len(rows) else rows
     by_seed = rows.groupby([*block, "score", "seed"], as_index=False)["auroc"].mean()
     spread = by_seed.groupby([*block, "score"])["auroc"].std().rename("std")
     ours = rows.groupby([*block, "score"]).agg(
         ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max"),
-        partial=("partial", "any"), classes=("target", "nunique"),
+        partial=("partial", "any"), classes=("target", "nunique"), precision=("precision", "first"),
     )  # fmt: skip
     return ours.join(spread).reset_index()
 
@@ -218,7 +219,7 @@ def table3(rows: pd.DataFrame) -> pd.DataFrame:
     paper = _read("table3.csv").rename(columns={"auroc": "paper"})
     ours = _means(rows)
     names = pd.Series([RIVALS_OF_TABLE3.get(key) for key in zip(ours["model"], ours["score"], strict=True)], dtype=str)
-    columns = ["setting", "dataset", "method", "ours", "std", "cells", "classes", "seeds", "epochs", "partial"]
+    columns = ["setting", "dataset", "method", "ours", "std", "cells", "classes", "seeds", "epochs", "partial", "precision"]
     return _with_difference(paper.merge(ours.assign(method=names)[columns], how="left", on=columns[:3]))
 
 
@@ -234,6 +235,7 @@ def for_page(table: pd.DataFrame) -> pd.DataFrame:
     numbers = [name for name in ("seeds", "epochs") if name in table]
     shown = table.assign(text=ours + table["paper"].map(" · {:.3f}".format) + gap)
     shown[numbers] = table[numbers].map("{:.0f}".format).where(table[numbers].notna(), "")
+    shown["epochs"] += (", " + table["precision"]).where(table["precision"] == "bfloat16", "")
     if "score" not in table:
         return shown[["setting", "dataset", "method", "text", *numbers]].rename(columns={"text": NUMBER})
     rows = ["setting", "dataset", "model"]
@@ -254,11 +256,11 @@ def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(rows: pd.DataFrame) -> pd.DataFrame:
-    """Cells, epochs, minutes of training and device, for each data set and setting."""
+    """Cells, epochs, precision, minutes of training and device, for each data set and setting."""
     of_cells = rows.drop_duplicates(cells.KEY)
-    grouped = of_cells.groupby(["dataset", "setting", "epochs", "device"], as_index=False)
+    grouped = of_cells.groupby(["dataset", "setting", "epochs", "precision", "device"], as_index=False)
     table = grouped.agg(cells=("seed", "size"), minutes=("seconds", lambda seconds: round(seconds.sum() / 60, 1)))
-    return table[["dataset", "setting", "cells", "epochs", "minutes", "device"]]
+    return table[["dataset", "setting", "cells", "epochs", "precision", "minutes", "device"]]
 
 
 def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFrame:
