@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rapp import cells, datasets, detectors, grid, published, store, variants
+from rapp import cells, datasets, detectors, grid, paper_tables, published, store, variants
 from rapp.autoencoders import MODELS
 from rapp.profiles import ParameterError, parse
 
@@ -128,10 +128,10 @@ def _table(arguments: argparse.Namespace) -> int:
     rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
     if arguments.out and rows.empty:
         raise ParameterError(f"no finished cells of the paper's profile under {arguments.out}")
-    print(f"Table 2: {published.NUMBER}\n")
-    print(published.for_page(published.table2(rows)).to_string(index=False))
+    print(f"Table 2: {paper_tables.NUMBER}\n")
+    print(paper_tables.for_page(paper_tables.table2(rows)).to_string(index=False))
     if arguments.paper:
-        print(f"\nTable 3\n\n{published.for_page(published.table3(rows)).to_string(index=False)}")
+        print(f"\nTable 3\n\n{paper_tables.for_page(paper_tables.table3(rows)).to_string(index=False)}")
     return 0
 
 

@@ -20,11 +20,11 @@ NAMES = {  # ours → the paper's
     "hrss": "EOPT", "asteroids": "NASA", "robot-arm": "RARM",
 }  # fmt: skip
 CLASSES = {"STL": 7, "OTTO": 9, "SNSR": 11, "MNIST": 10, "F-MNIST": 10}  # that take turns; of others one is fixed
-NUMBER = "ours ± std · paper · difference"
 COLUMNS = ["source", "model", "score", "auroc"]
 
 
-def _read(name: str) -> pd.DataFrame:
+def retyped(name: str) -> pd.DataFrame:
+    """A file of book/paper/."""
     path = BOOK / "paper" / name
     if not path.exists():
         raise DataError(f"{path} is missing: rapp must be installed from its checkout (pip install --editable .)")
@@ -37,7 +37,7 @@ def per_class(dataset: str, target: str | None = None) -> pd.DataFrame:
     Returns:
         source, model, score, target, auroc; of one target or of all; no rows if ``dataset`` has not MNIST's digits.
     """
-    rows = _read("mnist_per_digit.csv")
+    rows = retyped("mnist_per_digit.csv")
     rows = rows[rows["source"].str.contains("bars") & (NAMES.get(dataset) == "MNIST")]
     return rows[rows["target"] == target if target else slice(None)].assign(source="authors' post")
 
@@ -49,13 +49,14 @@ def means(dataset: str, setting: str = "multimodal") -> pd.DataFrame:
         source, model, score, auroc; without rows for a data set that neither has.
     """
     files = {"paper": "table2.csv", "re-implementation": "reimplementation.csv"}
-    rows = pd.concat([_read(file).assign(source=source) for source, file in files.items()])
+    rows = pd.concat([retyped(file).assign(source=source) for source, file in files.items()])
     return rows[(rows["dataset"] == NAMES.get(dataset)) & (rows["setting"] == setting)][COLUMNS]
 
 
 def results_file(profile: str) -> Path:
-    """Where our own rows of a profile are published: Table 2 takes the paper's, with other epochs or in bfloat16, too."""
-    name = "table2" if re.fullmatch(r"paper( epochs=\d+)?( precision=bfloat16)?", profile) else re.sub(r"[^\w.]+", "-", profile)
+    """Where our own rows of a profile are published: Table 2 has the paper's, if with other epochs or in bfloat16."""
+    is_protocol = re.fullmatch(r"paper( epochs=\d+)?( precision=bfloat16)?", profile)
+    name = "table2" if is_protocol else re.sub(r"[^\w.]+", "-", profile)
     return BOOK / "results" / f"{name}.csv"
 
 
@@ -167,100 +168,6 @@ def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
     names = {"epochs": "epochs", "seed": "seeds", "device": "device", "torch": "torch", "commit": "commit"}
     words = [f"{word} {', '.join(map(str, sorted(rows[name].unique())))}" for name, word in names.items() if len(rows)]
     return rows, ", ".join(words)
-
-
-def table2(rows: pd.DataFrame) -> pd.DataFrame:
-    """The paper's Table 2 beside ours: what is not there yet is NaN.
-
-    Of a data set, setting and model that was run with several numbers of epochs, the most count, and of these the
-    float32 ones if there are any. Our mean is over classes and seeds; our standard deviation is that over seeds of the means over classes (one seed: NaN).
-
-    Args:
-        rows: as ``cells.collect``, of the paper's profile.
-
-    Returns:
-        setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, classes, seeds, epochs,
-        partial, precision, of the paper's rows in their order; of a part of the data or classes, difference is NaN.
-    """
-    paper = _read("table2.csv").rename(columns={"auroc": "paper"})
-    return _with_difference(paper.merge(_means(rows), how="left", on=["setting", "dataset", "model", "score"]))
-
-
-def _means(rows: pd.DataFrame) -> pd.DataFrame:
-    """``table2``'s columns but for the paper's, of all our rows without contamination."""
-    block = ["setting", "dataset", "model"]
-    rows = rows[rows["contamination"] == 0]
-    rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
-    rows = rows.assign(rank=rows["epochs"] + 0.5 * (rows["precision"] == "float32"))
-    rows = rows[rows["rank"] == rows.groupby(block)["rank"].transform("max")] if len(rows) else rows
-    by_seed = rows.groupby([*block, "score", "seed"], as_index=False)["auroc"].mean()
-    spread = by_seed.groupby([*block, "score"])["auroc"].std().rename("std")
-    ours = rows.groupby([*block, "score"]).agg(
-        ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max"),
-        partial=("partial", "any"), classes=("target", "nunique"), precision=("precision", "first"),
-    )  # fmt: skip
-    return ours.join(spread).reset_index()
-
-
-def _with_difference(table: pd.DataFrame) -> pd.DataFrame:
-    in_part = table["classes"] < table["dataset"].map(CLASSES).fillna(1)
-    table["partial"] = table["partial"].eq(True) | in_part
-    table["difference"] = (table["ours"] - table["paper"]).where(~table["partial"])
-    return table
-
-
-RIVALS_OF_TABLE3 = {  # ours → the paper's name, with the score that is compared
-    ("oc-nn", "score"): "ocnn", ("gpnd", "score"): "gpnd", ("deep-svdd", "score"): "dsvdd", ("geom", "dirichlet"): "gt",
-} | {(model, "nap"): f"nap-{model}" for model in MODELS}  # fmt: skip
-
-
-def table3(rows: pd.DataFrame) -> pd.DataFrame:
-    """The paper's Table 3 (NAP against rivals) beside ours, as ``table2``; rivals that we do not have yet are NaN."""
-    paper = _read("table3.csv").rename(columns={"auroc": "paper"})
-    ours = _means(rows)
-    names = pd.Series([RIVALS_OF_TABLE3.get(key) for key in zip(ours["model"], ours["score"], strict=True)], dtype=str)
-    columns = ["setting", "dataset", "method", "ours", "std", "cells", "classes", "seeds", "epochs", "partial", "precision"]
-    return _with_difference(paper.merge(ours.assign(method=names)[columns], how="left", on=columns[:3]))
-
-
-def for_page(table: pd.DataFrame) -> pd.DataFrame:
-    """``table2`` or ``table3`` as text: "ours ± std · paper · difference", a column per score if there are several.
-
-    What is missing is pending, and a part of the data or classes is not compared.
-    """
-    std = table["std"].map(" ± {:.3f}".format).where(table["std"].notna(), "")
-    ours = (table["ours"].map("{:.3f}".format) + std).where(table["ours"].notna(), "pending")
-    gap = table["difference"].map(" · {:+.3f}".format).where(table["difference"].notna(), "")
-    gap = gap.where(~table["partial"], " · in part")
-    numbers = [name for name in ("seeds", "epochs") if name in table]
-    shown = table.assign(text=ours + table["paper"].map(" · {:.3f}".format) + gap)
-    shown[numbers] = table[numbers].map("{:.0f}".format).where(table[numbers].notna(), "")
-    shown["epochs"] += (", " + table["precision"]).where(table["precision"] == "bfloat16", "")
-    if "score" not in table:
-        return shown[["setting", "dataset", "method", "text", *numbers]].rename(columns={"text": NUMBER})
-    rows = ["setting", "dataset", "model"]
-    wide = shown.pivot(index=[*rows, *numbers], columns="score", values="text")[list(SCORES)]
-    order = pd.MultiIndex.from_frame(shown[[*rows, *numbers]].drop_duplicates())
-    wide = wide.reindex(order).rename(columns=SCORES).reset_index()
-    return wide[[*rows, *SCORES.values(), *numbers]]
-
-
-def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
-    """Blocks of ``table2`` in which NAP is below reconstruction error, in the paper's numbers or in ours if whole."""
-    table = table.assign(ours=table["ours"].mask(table["partial"]))
-    wide = table.pivot(index=["setting", "dataset", "model"], columns="score", values=["ours", "paper"])
-    gaps = {whose: wide[whose, "nap"] - wide[whose, "recon"] for whose in ("ours", "paper")}
-    lost = pd.DataFrame(gaps)[(gaps["ours"] < 0) | (gaps["paper"] < 0)]
-    shown = lost.map("{:+.3f}".format).where(lost.notna(), "pending")
-    return shown.add_prefix("NAP − recon, ").reset_index()
-
-
-def cost(rows: pd.DataFrame) -> pd.DataFrame:
-    """Cells, epochs, precision, minutes of training and device, for each data set and setting."""
-    of_cells = rows.drop_duplicates(cells.KEY)
-    grouped = of_cells.groupby(["dataset", "setting", "epochs", "precision", "device"], as_index=False)
-    table = grouped.agg(cells=("seed", "size"), minutes=("seconds", lambda seconds: round(seconds.sum() / 60, 1)))
-    return table[["dataset", "setting", "cells", "epochs", "precision", "minutes", "device"]]
 
 
 def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFrame:

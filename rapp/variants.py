@@ -75,6 +75,7 @@ TRAINED = (
     Variant("learning rate", "0.003", settings={"lr": 3e-3}),
     Variant("Adam of the AAE's generator", "one of its own", fresh=_generator_alone, models=("aae",)),
     Variant("bottleneck", "100", settings={"bottleneck": 100}, of=("images",)),
+    Variant("precision", "bfloat16", settings={"precision": "bfloat16"}),
     Variant("pixels", "from −1 to 1", pixels=lambda x: 2 * x - 1, of=("images",)),
 )
 

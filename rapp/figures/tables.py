@@ -15,7 +15,7 @@ def differences(table: pd.DataFrame) -> Figure:
     """Ours minus the paper's for every number of Table 2, a panel per setting; what is pending stays empty.
 
     Args:
-        table: as ``published.table2``.
+        table: as ``paper_tables.table2``.
     """
     settings = list(dict.fromkeys(table["setting"]))
     rows = [table.loc[table["setting"] == setting, "dataset"].nunique() for setting in settings]
@@ -47,7 +47,7 @@ def slopes(table: pd.DataFrame, setting: str) -> Figure:
     """From reconstruction error over SAP to NAP, a panel per data set: ours as lines, the paper's dashed.
 
     Args:
-        table: as ``published.table2``.
+        table: as ``paper_tables.table2``.
         setting: "multimodal" or "unimodal".
     """
     table = table[(table["setting"] == setting)]

@@ -1,0 +1,105 @@
+"""Tables 2 and 3 of the paper with our published rows beside them, and what these cost."""
+
+import pandas as pd
+
+from rapp import cells
+from rapp.autoencoders import MODELS
+from rapp.published import CLASSES, NAMES, retyped
+from rapp.trials import SCORES
+
+NUMBER = "ours ± std · paper · difference"
+
+
+def table2(rows: pd.DataFrame) -> pd.DataFrame:
+    """The paper's Table 2 beside ours: what is not there yet is NaN.
+
+    Of a data set, setting and model that was run with several numbers of epochs, the most count, and of these the
+    float32 ones if there are any. Our mean is over classes and seeds; our standard deviation is that over seeds of
+    the means over classes (one seed: NaN).
+
+    Args:
+        rows: as ``cells.collect``, of the paper's profile.
+
+    Returns:
+        setting, dataset (the paper's name), model, score, ours, std, paper, difference, cells, classes, seeds, epochs,
+        partial, precision, of the paper's rows in their order; of a part of the data or classes, difference is NaN.
+    """
+    paper = retyped("table2.csv").rename(columns={"auroc": "paper"})
+    return _with_difference(paper.merge(_means(rows), how="left", on=["setting", "dataset", "model", "score"]))
+
+
+def _means(rows: pd.DataFrame) -> pd.DataFrame:
+    """``table2``'s columns but for the paper's, of all our rows without contamination."""
+    block = ["setting", "dataset", "model"]
+    rows = rows[rows["contamination"] == 0]
+    rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
+    rows = rows.assign(rank=rows["epochs"] + 0.5 * (rows["precision"] == "float32"))
+    rows = rows[rows["rank"] == rows.groupby(block)["rank"].transform("max")] if len(rows) else rows
+    by_seed = rows.groupby([*block, "score", "seed"], as_index=False)["auroc"].mean()
+    spread = by_seed.groupby([*block, "score"])["auroc"].std().rename("std")
+    ours = rows.groupby([*block, "score"]).agg(
+        ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max"),
+        partial=("partial", "any"), classes=("target", "nunique"), precision=("precision", "first"),
+    )  # fmt: skip
+    return ours.join(spread).reset_index()
+
+
+def _with_difference(table: pd.DataFrame) -> pd.DataFrame:
+    in_part = table["classes"] < table["dataset"].map(CLASSES).fillna(1)
+    table["partial"] = table["partial"].eq(True) | in_part
+    table["difference"] = (table["ours"] - table["paper"]).where(~table["partial"])
+    return table
+
+
+RIVALS_OF_TABLE3 = {  # ours → the paper's name, with the score that is compared
+    ("oc-nn", "score"): "ocnn", ("gpnd", "score"): "gpnd", ("deep-svdd", "score"): "dsvdd", ("geom", "dirichlet"): "gt",
+} | {(model, "nap"): f"nap-{model}" for model in MODELS}  # fmt: skip
+
+
+def table3(rows: pd.DataFrame) -> pd.DataFrame:
+    """The paper's Table 3 (NAP against rivals) beside ours, as ``table2``; rivals that we do not have yet are NaN."""
+    paper = retyped("table3.csv").rename(columns={"auroc": "paper"})
+    ours = _means(rows)
+    names = pd.Series([RIVALS_OF_TABLE3.get(key) for key in zip(ours["model"], ours["score"], strict=True)], dtype=str)
+    ours = ours.assign(method=names).drop(columns=["model", "score"]).dropna(subset="method")
+    return _with_difference(paper.merge(ours, how="left", on=["setting", "dataset", "method"]))
+
+
+def for_page(table: pd.DataFrame) -> pd.DataFrame:
+    """``table2`` or ``table3`` as text: "ours ± std · paper · difference", a column per score if there are several.
+
+    What is missing is pending, and a part of the data or classes is not compared.
+    """
+    std = table["std"].map(" ± {:.3f}".format).where(table["std"].notna(), "")
+    ours = (table["ours"].map("{:.3f}".format) + std).where(table["ours"].notna(), "pending")
+    gap = table["difference"].map(" · {:+.3f}".format).where(table["difference"].notna(), "")
+    gap = gap.where(~table["partial"], " · in part")
+    numbers = [name for name in ("seeds", "epochs") if name in table]
+    shown = table.assign(text=ours + table["paper"].map(" · {:.3f}".format) + gap)
+    shown[numbers] = table[numbers].map("{:.0f}".format).where(table[numbers].notna(), "")
+    shown["epochs"] += (", " + table["precision"]).where(table["precision"] == "bfloat16", "")
+    if "score" not in table:
+        return shown[["setting", "dataset", "method", "text", *numbers]].rename(columns={"text": NUMBER})
+    rows = ["setting", "dataset", "model"]
+    wide = shown.pivot(index=[*rows, *numbers], columns="score", values="text")[list(SCORES)]
+    order = pd.MultiIndex.from_frame(shown[[*rows, *numbers]].drop_duplicates())
+    wide = wide.reindex(order).rename(columns=SCORES).reset_index()
+    return wide[[*rows, *SCORES.values(), *numbers]]
+
+
+def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
+    """Blocks of ``table2`` in which NAP is below reconstruction error, in the paper's numbers or in ours if whole."""
+    table = table.assign(ours=table["ours"].mask(table["partial"]))
+    wide = table.pivot(index=["setting", "dataset", "model"], columns="score", values=["ours", "paper"])
+    gaps = {whose: wide[whose, "nap"] - wide[whose, "recon"] for whose in ("ours", "paper")}
+    lost = pd.DataFrame(gaps)[(gaps["ours"] < 0) | (gaps["paper"] < 0)]
+    shown = lost.map("{:+.3f}".format).where(lost.notna(), "pending")
+    return shown.add_prefix("NAP − recon, ").reset_index()
+
+
+def cost(rows: pd.DataFrame) -> pd.DataFrame:
+    """Cells, epochs, precision, minutes of training and device, for each data set and setting."""
+    of_cells = rows.drop_duplicates(cells.KEY)
+    grouped = of_cells.groupby(["dataset", "setting", "epochs", "precision", "device"], as_index=False)
+    table = grouped.agg(cells=("seed", "size"), minutes=("seconds", lambda seconds: round(seconds.sum() / 60, 1)))
+    return table[["dataset", "setting", "cells", "epochs", "precision", "minutes", "device"]]
