@@ -16,7 +16,7 @@ from rapp.autoencoders import MODELS
 from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
 from rapp.pathway import Pathway, Whitening
-from rapp.profiles import PROFILES, bottleneck, settings_for
+from rapp.profiles import bottleneck, check_name, settings_for
 from rapp.settings import Settings
 from rapp.training import train as train_one
 from rapp.trials import pathway_of
@@ -41,8 +41,7 @@ def make(name: str, image_shape: tuple[int, int] | None = None, profile: str = "
     Raises:
         ValueError: naming the value and what is allowed.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"profile {profile!r} is unknown; allowed: paper, quick, tiny")
+    check_name(profile)
     if name in baselines.RIVALS:
         return baselines.build(baselines.settings(name, profile, **changes), image_shape)
     if name not in MODELS:

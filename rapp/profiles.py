@@ -54,15 +54,20 @@ def parse(pairs: str) -> dict[str, object]:
     return values
 
 
+def check_name(profile: str) -> None:
+    """Raises a ``ParameterError`` for what is not the name of a profile."""
+    names = [name for name in PROFILES if "," not in name]
+    if profile not in names:
+        raise ParameterError(f"profile {profile!r} is unknown; allowed: {', '.join(names)}")
+
+
 def settings_for(profile: str, data: str | Dataset, model: str = "vae", **changes: Any) -> Settings:
     """The training settings of a profile for a data set, with changes by name; a change of None changes nothing.
 
     Raises:
         ParameterError: naming the parameter, its value and what is allowed.
     """
-    names = [name for name in PROFILES if "," not in name]
-    if profile not in names:
-        raise ParameterError(f"profile {profile!r} is unknown; allowed: {', '.join(names)}")
+    check_name(profile)
     known = {f.name for f in fields(Settings)} - {"model"}
     if unknown := sorted(set(changes) - known):
         raise ParameterError(f"parameter {unknown[0]!r} is unknown; allowed: {', '.join(sorted(known))}")
@@ -84,6 +89,7 @@ def rival_for(profile: str, data: Dataset, name: str, **changes: Any) -> RivalSe
     Raises:
         ParameterError: naming the value and what is allowed.
     """
+    check_name(profile)
     rival = baselines.RIVALS[name]
     if rival.of.NEEDS_IMAGES and data.image_shape is None:
         raise ParameterError(f"{name} needs images, and {data.name} is a table")

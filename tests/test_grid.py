@@ -304,6 +304,7 @@ def test_what_the_grid_cannot_run_is_refused_in_one_line(capsys):
     for words, says in {
         ("--model", "geam"): "model 'geam' is unknown; allowed: ae, vae, aae, pca",
         ("--model", "pca", "--contamination", "1.5"): "contamination=1.5 must be at least 0 and below 1",
+        ("--model", "pca", "--profile", "fast"): "profile 'fast' is unknown; allowed: tiny, quick, paper",
         ("--model", "pca", "--params", "wings=2"): "pca has no parameter 'wings'; allowed: n_components",
     }.items():
         assert cli.main(["run", "--dataset", "digits", *words]) == 2
