@@ -54,8 +54,8 @@ def means(dataset: str, setting: str = "multimodal") -> pd.DataFrame:
 
 
 def results_file(profile: str) -> Path:
-    """Where our own rows of a profile are published: Table 2 has the paper's, if with other epochs or in bfloat16."""
-    is_protocol = re.fullmatch(r"paper( epochs=\d+)?( precision=bfloat16)?", profile)
+    """Where our own rows of a profile are published: Table 2 has the paper's, whatever was done to save time."""
+    is_protocol = re.fullmatch(r"paper( (epochs|samples|precision)=\w+)*", profile)
     name = "table2" if is_protocol else re.sub(r"[^\w.]+", "-", profile)
     return BOOK / "results" / f"{name}.csv"
 

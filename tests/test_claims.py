@@ -18,7 +18,6 @@ def rows():
         "profile": "paper",
         "partial": False,
         "epochs": 100,
-        "precision": "float32",
         "contamination": 0.0,
     }
     made = [{**base, **row, "dataset": ours[row["dataset"]], "seed": seed, "target": str(target)}

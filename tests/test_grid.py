@@ -282,7 +282,7 @@ def test_table_2_against_means_by_hand(monkeypatch, tmp_path, capsys):
     assert "pending" in said
     assert "0.750" in said  # with the new row
     few = paper_tables.table2(frame[frame["precision"] == "bfloat16"])
-    assert paper_tables.for_page(few).query("epochs != ''")["epochs"].tolist() == ["100, bfloat16"]
+    assert paper_tables.for_page(few).query("epochs != ''")["epochs"].tolist() == ["100, precision=bfloat16"]
 
 
 def test_published_scores_give_the_cells_auroc_again(monkeypatch, tmp_path, capsys):
