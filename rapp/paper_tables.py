@@ -99,6 +99,18 @@ def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
     return shown.add_prefix("NAP − recon, ").reset_index()
 
 
+def by_precision(rows: pd.DataFrame) -> pd.DataFrame:
+    """AUROC in bfloat16 minus that in float32, of cells that we have in both with as many epochs.
+
+    Returns:
+        dataset, setting, model, epochs, score, cells, difference (mean), std; no rows without such cells.
+    """
+    same = ["dataset", "setting", "model", "epochs", "score"]
+    wide = rows.pivot_table("auroc", index=[*same, "target", "seed"], columns="precision", sort=False)
+    gap = wide.reindex(columns=["bfloat16", "float32"]).dropna().diff(-1, axis=1)["bfloat16"]
+    return gap.groupby(same, sort=False).agg(cells="size", difference="mean", std="std").reset_index()
+
+
 def cost(rows: pd.DataFrame) -> pd.DataFrame:
     """Cells, epochs, precision, minutes of training and device, for each data set and setting."""
     of_cells = rows.drop_duplicates(cells.KEY)

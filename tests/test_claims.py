@@ -116,6 +116,18 @@ def test_cost_adds_up_cells_once(rows):
     assert cost.loc[("mnist", "multimodal"), "minutes"] == pytest.approx(1.0)
 
 
+def test_precisions_are_compared_cell_by_cell(rows):
+    assert paper_tables.by_precision(rows.assign(precision="float32")).empty
+    one = rows[(rows["dataset"] == "mnist") & (rows["setting"] == "multimodal") & (rows["model"] == "ae")]
+    other = one.assign(auroc=one["auroc"] - np.where(one["seed"] == 0, 0.1, 0.3), precision="bfloat16")
+    other = other[other["target"] != "4"]  # has no partner
+    table = paper_tables.by_precision(pd.concat([one.assign(precision="float32"), other]))
+    assert table["score"].tolist() == ["recon", "sap", "nap"]
+    assert set(table["cells"]) == {18}
+    np.testing.assert_allclose(table["difference"], -0.2)
+    np.testing.assert_allclose(table["std"], np.std([0.1, 0.3] * 9, ddof=1))
+
+
 def test_a_part_of_the_classes_is_not_compared(rows):
     table = paper_tables.table2(rows[(rows["dataset"] != "otto") | (rows["target"] != "8")]).set_index("dataset")
     assert table.loc["OTTO", "difference"].isna().all()
