@@ -76,10 +76,8 @@ def for_page(table: pd.DataFrame) -> pd.DataFrame:
     ours = (table["ours"].map("{:.3f}".format) + std).where(table["ours"].notna(), "pending")
     gap = table["difference"].map(" · {:+.3f}".format).where(table["difference"].notna(), "")
     gap = gap.where(~table["partial"], " · in part")
-    numbers = [name for name in ("seeds", "epochs") if name in table]
-    shown = table.assign(text=ours + table["paper"].map(" · {:.3f}".format) + gap)
-    shown[numbers] = table[numbers].map("{:.0f}".format).where(table[numbers].notna(), "")
-    shown["epochs"] += (", " + table["changed"]).where(table["changed"].fillna("") != "", "")
+    numbers = ["seeds", "epochs"]
+    shown = trained(table.assign(text=ours + table["paper"].map(" · {:.3f}".format) + gap))
     if "score" not in table:
         return shown[["setting", "dataset", "method", "text", *numbers]].rename(columns={"text": NUMBER})
     rows = ["setting", "dataset", "model"]
@@ -87,6 +85,15 @@ def for_page(table: pd.DataFrame) -> pd.DataFrame:
     order = pd.MultiIndex.from_frame(shown[[*rows, *numbers]].drop_duplicates())
     wide = wide.reindex(order).rename(columns=SCORES).reset_index()
     return wide[[*rows, *SCORES.values(), *numbers]]
+
+
+def trained(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table with its seeds and epochs as text, and what else was changed beside the epochs."""
+    seeds, epochs = (
+        table[name].map("{:.0f}".format).where(table[name].notna(), "").astype(str) for name in ("seeds", "epochs")
+    )
+    changed = table["changed"].fillna("").astype(str)
+    return table.assign(seeds=seeds, epochs=epochs + (", " + changed).where(changed != "", ""))
 
 
 def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:

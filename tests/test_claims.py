@@ -86,6 +86,8 @@ def test_outside_lists_what_misses_largest_first(rows):
     missed = claims.outside(paper_tables.table2(rows))
     assert missed["dataset"].tolist() == ["OTTO", "MNIST"]
     assert missed["difference"].tolist() == pytest.approx([-0.06, 0.03])
+    assert missed["seeds"].tolist() == ["2", "2"]
+    assert missed["epochs"].tolist() == ["100", "100"]
 
 
 def test_spread_is_over_splits(rows):
