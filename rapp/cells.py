@@ -127,6 +127,8 @@ def plan(
                 for target in chosen
                 for seed in range(seeds)
             ]
+    if not entries:
+        raise ParameterError(f"setting={' '.join(settings)} leaves no cell of {' '.join(names)}; say unimodal")
     return entries
 
 

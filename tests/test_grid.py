@@ -244,6 +244,8 @@ def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, mo
         assert named in said[0]
     with pytest.raises(ParameterError):
         cells.plan("paper", ["digits"], ["unimodal"], ["ae"], 1, batch=1)
+    with pytest.raises(ParameterError, match="setting=multimodal leaves no cell of fixed; say unimodal"):
+        cells.plan("paper", ["fixed"], ["multimodal"], ["ae"], 1)
 
 
 def test_settings_that_differ_are_other_cells(entries):
