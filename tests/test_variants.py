@@ -197,6 +197,9 @@ def test_the_table_holds_paired_differences():
     assert variants.table(rows[rows["factor"] == "slope"]).empty
     assert variants.steady(rows) == {"raises": [], "lowers": []}
     assert variants.steady(rows[rows["target"] == "1"]) == {"raises": ["slope: 0.01"], "lowers": []}
+    more = pd.concat([rows, pd.DataFrame([row("order", "other", "1", 0.2), row("order", "other", "2", 0.8)])])
+    assert variants.largest(more) == {"ae": "order: other (-0.200)"}
+    assert variants.largest(rows[rows["factor"] == "slope"]) == {}
 
 
 @pytest.mark.parametrize(
