@@ -69,8 +69,15 @@ def run_unit(entries: Sequence[Entry], checkpoints: Path | None) -> list[dict]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the operating system takes back from a process that dies."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Hold the folder's lock, which the operating system takes back from a process that dies.
+
+    Raises:
+        ParameterError: there can be no such folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"out={folder}: {error.strerror}; name a folder that can be made") from error
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

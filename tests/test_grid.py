@@ -236,6 +236,7 @@ def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, mo
         (["--dataset", "digits", "--profile", "slow"], "'slow'"),
         (["--dataset", "digits", "--params", "epochs=-1"], "epochs=-1"),
         (["--dataset", "digits", "--workers", "-1"], "workers=-1"),
+        (["--dataset", "digits", "--out", __file__], f"out={__file__}"),
     ):
         assert cli.main(["run", *words]) == 2
         said = capsys.readouterr().err.splitlines()
