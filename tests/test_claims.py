@@ -52,6 +52,14 @@ def test_images_that_were_trained_for_fewer_epochs_are_judged_so_far(rows):
         assert line["evidence"].endswith("(trained for 6 epochs, not 100)")
 
 
+def test_claims_on_one_digit_take_the_rows_that_the_table_takes(rows):
+    shorter = rows.assign(epochs=6, auroc=0.1, profile="paper epochs=6 precision=bfloat16")
+    same_length = rows.assign(auroc=0.1, profile="paper precision=bfloat16")
+    mixed = pd.concat([shorter, rows, same_length])
+    pd.testing.assert_frame_equal(claims.ledger(mixed), claims.ledger(rows))
+    pd.testing.assert_frame_equal(paper_tables.table2(mixed), paper_tables.table2(rows))
+
+
 def test_what_is_off_is_counted(rows):
     off = rows["score"].eq("nap") & rows["dataset"].eq("mnist") & rows["setting"].eq("multimodal")
     rows.loc[off, "auroc"] = 0.4
