@@ -1,7 +1,9 @@
 """The paper's autoencoders: fully connected, symmetric, A = f∘g.
 
 An encoder is an ``nn.Sequential`` of layers g_1 … g_ℓ, and each layer's output is one hidden activation of
-the pathway. A layer is Linear → LeakyReLU(0.2) → BatchNorm, the last one of encoder and decoder plain Linear.
+the pathway. A layer is Linear → LeakyReLU(0.2) → BatchNorm, the last one of encoder and decoder plain Linear (the
+paper and the authors' code). The re-implementation by a co-author has other layers: Linear → BatchNorm →
+LeakyReLU(0.01), and the last one of encoder and decoder Linear → BatchNorm. Both can be had, by name.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 SLOPE = 0.2  # of LeakyReLU, as in the authors' code
+KINDS = {"paper": SLOPE, "reimplementation": 0.01}  # of layers, with their slopes
 
 
 def widths(n_features: int, bottleneck: int, n_layers: int) -> list[int]:
@@ -21,14 +24,17 @@ def widths(n_features: int, bottleneck: int, n_layers: int) -> list[int]:
     return [int(n_features - step * i + 1e-9) for i in range(n_layers)] + [bottleneck]
 
 
-def layers(sizes: Sequence[int]) -> nn.Sequential:
-    """One ``nn.Sequential`` per layer, from ``sizes[0]`` inputs to ``sizes[-1]`` outputs."""
+def layers(sizes: Sequence[int], kind: str = "paper") -> nn.Sequential:
+    """One ``nn.Sequential`` per layer, from ``sizes[0]`` inputs to ``sizes[-1]`` outputs, of a kind in ``KINDS``."""
     stack = []
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
-        parts: list[nn.Module] = [nn.Linear(n_in, n_out)]
-        if i < len(sizes) - 2:
-            parts += [nn.LeakyReLU(SLOPE, inplace=True), nn.BatchNorm1d(n_out)]
-        stack.append(nn.Sequential(*parts))
+        is_last = i == len(sizes) - 2
+        norm, activation = nn.BatchNorm1d(n_out), nn.LeakyReLU(KINDS[kind], inplace=True)
+        if kind == "paper":
+            parts = [] if is_last else [activation, norm]
+        else:
+            parts = [norm] if is_last else [norm, activation]
+        stack.append(nn.Sequential(nn.Linear(n_in, n_out), *parts))
     return nn.Sequential(*stack)
 
 
@@ -56,11 +62,19 @@ class Autoencoder(nn.Module):
         bottleneck: width k of the code.
         n_layers: layers of encoder and decoder each.
         hidden: the ``n_layers - 1`` widths between input and bottleneck; None interpolates them.
+        kind: of the layers, "paper" or "reimplementation".
     """
 
     codes = 1  # numbers that the encoder yields per bottleneck unit
 
-    def __init__(self, n_features: int, bottleneck: int = 20, n_layers: int = 10, hidden: Sequence[int] | None = None):
+    def __init__(
+        self,
+        n_features: int,
+        bottleneck: int = 20,
+        n_layers: int = 10,
+        hidden: Sequence[int] | None = None,
+        kind: str = "paper",
+    ):
         super().__init__()
         if min(n_features, bottleneck, n_layers, *(hidden or [1])) < 1:
             raise ValueError(f"widths and n_layers must be at least 1; got {n_features=}, {bottleneck=}, {n_layers=}")
@@ -68,8 +82,8 @@ class Autoencoder(nn.Module):
         inner = widths(n_features, bottleneck, n_layers)[1:-1] if hidden is None else list(hidden)
         code = self.codes * bottleneck
         encoder = widths(n_features, code, n_layers) if hidden is None else [n_features, *hidden, code]
-        self.encoder = layers(encoder)
-        self.decoder = layers([bottleneck, *reversed(inner), n_features])
+        self.encoder = layers(encoder, kind)
+        self.decoder = layers([bottleneck, *reversed(inner), n_features], kind)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, n_features) → x̂ (N, n_features)."""
@@ -155,8 +169,15 @@ class AdversarialAutoencoder(Autoencoder):
 
     WIDTH, DROPOUT, LR = 64, 0.2, 5e-4  # of the discriminator's two hidden layers
 
-    def __init__(self, n_features: int, bottleneck: int = 20, n_layers: int = 10, hidden: Sequence[int] | None = None):
-        super().__init__(n_features, bottleneck, n_layers, hidden)
+    def __init__(
+        self,
+        n_features: int,
+        bottleneck: int = 20,
+        n_layers: int = 10,
+        hidden: Sequence[int] | None = None,
+        kind: str = "paper",
+    ):
+        super().__init__(n_features, bottleneck, n_layers, hidden, kind)
         sizes = (bottleneck, self.WIDTH, self.WIDTH, 1)
         self.discriminator = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
 

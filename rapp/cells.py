@@ -5,8 +5,8 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,16 @@ from rapp.trials import Cell, Scored
 COLUMNS = (
     "profile", "setting", "contamination", "dataset", "target", "seed", "model", "score", "auroc", "aupr", "epochs",
     "best_epoch", "n_train", "n_test", "seconds", "seconds_per_1000", "device", "precision", "torch", "commit",
-    "data_sha256", "partial",
+    "data_sha256", "partial", "recipe", "stack", "val_error", "processor",
 )  # fmt: skip
+BEFORE = {
+    "contamination": 0.0,
+    "recipe": 0,
+    "stack": 0,
+    "processor": "",
+}  # what rows have that were made before these columns were
 KEY = ["profile", "dataset", "setting", "contamination", "target", "seed", "model"]  # of a cell
+ID = ["profile", "dataset", "setting", "model", "target", "seed"]  # by which `make row ID=…` knows it, between slashes
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,20 @@ class Entry:
     profile: str  # with what differs from it: "paper epochs=30"
     dataset: str
     cell: Cell
+    keeps_scores: bool = field(default=False, compare=False)  # of each test row, in the cell's file
+    block: int = field(default=0, compare=False)  # of a plan; cells of different blocks never share a stack
 
     @property
     def file(self) -> Path:
         """Where its result goes, relative to the grid's folder: it carries all that decides the numbers."""
-        what = dataclasses.asdict(self.cell)
-        for where in ("device", "threads", "compile"):  # wherever it runs, it is the same cell
-            what["settings"].pop(where, None)
+        what, settings = dataclasses.asdict(self.cell), self.cell.settings
+        default = {f.name: f.default for f in dataclasses.fields(settings)}
+        elsewhere = ("device", "threads", "compile")  # wherever it runs, it is the same cell
+        what["settings"] = {
+            name: value
+            for name, value in what["settings"].items()
+            if value != default[name] and name not in elsewhere  # so a new setting changes no old file's name
+        }
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
         name = f"{self.cell.target}-{self.cell.seed}-{digest}.json"
         return Path(self.profile, self.dataset, self.cell.setting, self.cell.settings.model, name)
@@ -146,9 +160,17 @@ def record(entry: Entry, trial: Scored) -> dict:
         "commit": provenance.commit(),
         "data_sha256": provenance.checksum(trial.data),
         "partial": trial.data.partial,
+        "recipe": trial.recipe,
+        "stack": trial.stack,
+        "val_error": float(f"{trial.val_error:.6g}"),
+        "processor": provenance.processor(trial.device),
     }
-    rows = trial.rows().assign(**common)[list(COLUMNS)].round({"auroc": 6, "aupr": 6}).to_dict("records")
-    return {"cell": dataclasses.asdict(entry.cell), "versions": about, "rows": rows}
+    rows = trial.rows().assign(**common)[list(COLUMNS)].round({"auroc": 6, "aupr": 6})
+    result = {"cell": dataclasses.asdict(entry.cell), "versions": about, "rows": rows.to_dict("records")}
+    if entry.keeps_scores:
+        frame = pd.DataFrame({"row": trial.split.test, "is_novel": trial.split.is_novel} | trial.scores)
+        result["scores"] = frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    return result
 
 
 def write(path: Path, result: dict) -> None:
@@ -193,5 +215,15 @@ def collect(*folders: Path) -> pd.DataFrame:
             if result and "rows" in result:
                 rows.setdefault(path.relative_to(folder), result["rows"])
     frame = pd.DataFrame([row for of_cell in rows.values() for row in of_cell], columns=list(COLUMNS))
-    frame = frame.fillna({"contamination": 0.0})  # cells of before this column was
+    frame = frame.fillna(BEFORE).astype({"recipe": int, "stack": int})
     return frame.sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
+    """The id of each finished cell that keeps its scores, and these as CSV: row, is_novel, a column per score."""
+    for folder in folders:
+        for path in sorted(folder.rglob("*.json")):
+            result = read(path)
+            if result and "scores" in result:
+                row = result["rows"][0]
+                yield "/".join(str(row[name]) for name in ID), result["scores"]

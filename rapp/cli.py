@@ -1,9 +1,9 @@
 """The command line: ``rapp run`` fills a grid of cells, ``rapp ablate`` changes one choice of the protocol at a time,
-``rapp scores`` keeps what each sample of a few cells scored, ``rapp table`` prints the paper's tables, ``rapp results``
-collects rows for the book."""
+``rapp table`` prints the paper's tables, ``rapp results`` collects rows for the book."""
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rapp import cells, datasets, detectors, grid, paper_tables, published, store, variants
@@ -29,7 +29,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run | ablate | scores | table | results")
+    commands = parser.add_subparsers(required=True, metavar="run | ablate | table | results")
     folder = store.cache_folder() / "cells"
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--workers", type=int, default=0, help="processes of a local Dask cluster (default: none)")
     run.add_argument("--scheduler", default="", help="address of a running Dask scheduler: tcp://host:8786")
     run.add_argument("--force", action="store_true", help="do finished cells again")
+    run.add_argument("--keep-scores", action="store_true", help="keep what each test row scored, too")
     run.set_defaults(command=_run)
 
     ablate = commands.add_parser(
@@ -47,10 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--out", type=Path, default=folder, help="folder of the runs' files (default: in the cache)")
     ablate.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
     ablate.set_defaults(command=_ablate)
-
-    scores = commands.add_parser("scores", help="publish the scores of each test sample of a few cells")
-    _add_cells(scores)
-    scores.set_defaults(command=_scores)
 
     table = commands.add_parser("table", help="print the paper's tables: ours ± std, paper, difference")
     table.add_argument("--paper", action="store_true", help="print Table 3 as well")
@@ -95,7 +92,7 @@ def _entries(arguments: argparse.Namespace) -> list[cells.Entry]:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.workers < 0:
         raise ParameterError(f"workers={arguments.workers} must be at least 0")
-    entries = _entries(arguments)
+    entries = [replace(entry, keeps_scores=arguments.keep_scores) for entry in _entries(arguments)]
     failed = grid.run(entries, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
     if not failed:
         print(f"{len(entries)} cells are done: {arguments.out}")
@@ -117,12 +114,6 @@ def _ablate(arguments: argparse.Namespace) -> int:
     return 1
 
 
-def _scores(arguments: argparse.Namespace) -> int:
-    for entry in _entries(arguments):
-        print(published.publish_scores(entry))
-    return 0
-
-
 def _table(arguments: argparse.Namespace) -> int:
     rows = cells.collect(arguments.out) if arguments.out else published.our_rows("paper")
     rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
@@ -139,7 +130,8 @@ def _results(arguments: argparse.Namespace) -> int:
     rows, ablations = cells.collect(*arguments.out), variants.collect(*arguments.out)
     if rows.empty and ablations.empty:
         raise ParameterError(f"no finished cells under {', '.join(map(str, arguments.out))}; see rapp run --help")
-    for path in [*published.publish(rows), *published.publish_ablations(ablations)]:
+    scores = published.publish_scores(*arguments.out)
+    for path in [*published.publish(rows), *published.publish_ablations(ablations), *scores]:
         print(path)
     return 0
 

@@ -14,13 +14,11 @@ from rapp import baselines, evaluation, store
 from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
 from rapp.pathway import Whitening, encode, nap, sap
-from rapp.replicas import stack_is_faster
+from rapp.replicas import stack_size
 from rapp.settings import RivalSettings, Settings, pinned, resolve_device
 from rapp.splits import Split, split
 from rapp.training import Run, Trained, cache_files, model_key, say, train_stack
 from rapp.trials import SCORING_THREADS, Cell, RivalTrial, Scored, Trial
-
-STACK = 8  # replicas in one stack at most: a fixed number, so that no rounding depends on the number of cores
 
 
 def features(data: Dataset, rows: Split) -> np.ndarray:
@@ -46,9 +44,12 @@ class _Job:
     def scored(self, data: Dataset, trained: Trained) -> Trial:
         return scored(data, self.cell, self.split, self.features, trained)
 
+    def stack_size(self) -> int:
+        return stack_size(self.features.shape[1], resolve_device(self.settings.device))
+
     def is_trained(self) -> bool:
-        train, val, seed = self.inputs()
-        return cache_files(model_key(train, val, self.settings, seed), _models())[0].exists()
+        key = model_key(*self.inputs()[:2], self.settings, self.cell.seed, self.stack_size())
+        return cache_files(key, _models())[0].exists()
 
 
 def _jobs(data: Dataset, cells: Sequence[Cell]) -> list[_Job]:
@@ -61,7 +62,7 @@ def _models() -> Path:
 
 
 def _train(jobs: Sequence[_Job], progress: bool) -> list[Trained]:
-    return train_stack([job.inputs() for job in jobs], jobs[0].settings, _models(), progress)
+    return train_stack([job.inputs() for job in jobs], jobs[0].settings, _models(), progress, jobs[0].stack_size())
 
 
 def run_trials(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
@@ -84,7 +85,7 @@ def _train_missing(jobs: Sequence[_Job]) -> None:
     if not jobs:
         return
     device = resolve_device(jobs[0].settings.device)
-    size = STACK if stack_is_faster(jobs[0].features.shape[1], device) else 1
+    size = jobs[0].stack_size()
     stacks: list[list[_Job]] = []
     for settings in dict.fromkeys(job.settings for job in jobs):
         alike = [job for job in jobs if job.settings == settings]
@@ -133,23 +134,39 @@ def _rivals(data: Dataset, cells: Sequence[Cell], cache: Path | None) -> Iterato
         yield trial
 
 
-def run_stack(data: Dataset, cells: Sequence[Cell], models: Path | None) -> Iterator[Trial]:
-    """``run_trials`` for autoencoders of equal settings, trained as one stack, with a cache of the caller's or none."""
+def run_stack(data: Dataset, cells: Sequence[Cell], models: Path | None, fill: int = 0) -> Iterator[Trial]:
+    """``run_trials`` for autoencoders trained as one stack, with a cache of the caller's or none, in the cells' order.
+
+    Cells whose settings differ in their epochs alone are one run, scored on its way; other settings must be equal.
+
+    Args:
+        data, cells: as for ``run_trials``.
+        models: folder of the cache.
+        fill: how many networks the stack has at least; 0 for what ``replicas.stack_size`` says.
+    """
     jobs = _jobs(data, cells)
-    trained = train_stack([job.inputs() for job in jobs], jobs[0].settings, models, progress=False)
-    for job, model in zip(jobs, trained, strict=True):
-        yield job.scored(data, model)
+    settings = max((job.settings for job in jobs), key=lambda settings: settings.epochs)
+    runs = {(job.cell.target, job.cell.seed, job.cell.contamination): job for job in jobs}
+    marks = {job.settings.epochs for job in jobs} - {settings.epochs}
+    inputs = [job.inputs() for job in runs.values()]
+    trained = train_stack(inputs, settings, models, False, fill or jobs[0].stack_size(), marks)
+    of_run = dict(zip(runs, trained, strict=True))
+    for job in jobs:
+        whole = of_run[job.cell.target, job.cell.seed, job.cell.contamination]
+        yield job.scored(data, whole.earlier.get(job.settings.epochs, whole))
 
 
-def run_cells(data: Dataset, cells: Sequence[Cell], cache: Path | None = None) -> Iterator[Scored]:
-    """Cells of equal settings, of an autoencoder or a rival, with a model cache of the caller's or none."""
-    return (_rivals if isinstance(cells[0].settings, RivalSettings) else run_stack)(data, cells, cache)
+def run_cells(data: Dataset, cells: Sequence[Cell], cache: Path | None = None, fill: int = 0) -> Iterator[Scored]:
+    """Cells of autoencoders (``run_stack``) or of a rival, with a model cache of the caller's or none."""
+    if isinstance(cells[0].settings, RivalSettings):
+        return _rivals(data, cells, cache)
+    return run_stack(data, cells, cache, fill)
 
 
 def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
     """``run_trials`` without the cache, one model after the other or as a stack: to see what that changes."""
     groups = [cells] if stack else [[cell] for cell in cells]
-    return [trial for group in groups for trial in run_stack(data, group, None)]
+    return [trial for group in groups for trial in run_stack(data, group, None, fill=len(group))]
 
 
 def detector_aurocs(

@@ -11,9 +11,10 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from tqdm import tqdm
@@ -21,13 +22,15 @@ from tqdm import tqdm
 from rapp import cells, store
 from rapp.cells import Entry
 from rapp.datasets import Dataset
-from rapp.experiments import STACK, run_cells
+from rapp.experiments import run_cells
 from rapp.profiles import ParameterError
-from rapp.replicas import stack_is_faster
+from rapp.replicas import STACK, stack_is_faster
 from rapp.settings import RivalSettings, Settings, resolve_device
 from rapp.training import say
+from rapp.trials import Cell
 
 SHARE = 0.6  # of a GPU's free memory that a stack may take
+GPU_STACK = 20  # networks in a GPU's stack at most: with more, little is gained, and a lost stack costs more
 
 
 def stack_size(data: Dataset, settings: Settings | RivalSettings) -> int:
@@ -48,47 +51,54 @@ def stack_size(data: Dataset, settings: Settings | RivalSettings) -> int:
     # Weights, gradients, two moments, the best so far; activations and their gradients; each replica's own rows.
     samples = settings.samples if settings.model == "vae" else 1
     each = 4 * (6 * n_weights + 6 * settings.batch * samples * n_units + len(data) * n_features)
-    return max(1, int(SHARE * torch.cuda.mem_get_info(device)[0] / each))
+    return min(GPU_STACK, max(1, int(SHARE * torch.cuda.mem_get_info(device)[0] / each)))
 
 
-def run_unit(entries: Sequence[Entry], checkpoints: Path | None) -> list[dict]:
-    """Train and score cells of one stack. Should that fail, each alone; one that fails alone is told by its error."""
+def run_unit(entries: Sequence[Entry], checkpoints: Path | None, fill: int = 0) -> list[dict]:
+    """Train and score cells of one stack. Should that fail, each alone; one that fails alone is told by its error.
+
+    Args:
+        entries: equal in data set, setting and, but for the epochs, settings.
+        checkpoints: folder to keep them in.
+        fill: how many networks the stack has at least (``experiments.run_stack``).
+    """
     mine = checkpoints / store.sha256(*(str(entry.file) for entry in entries))[:16] if checkpoints else None
     try:
         data = cells.data_of(entries[0].dataset)
-        trials = run_cells(data, [entry.cell for entry in entries], mine)
+        on_gpu = resolve_device(entries[0].cell.settings.device).type == "cuda"  # a stack of any size, and no copies
+        trials = run_cells(data, [entry.cell for entry in entries], mine, fill or int(on_gpu))
         results = [cells.record(entry, trial) for entry, trial in zip(entries, trials, strict=True)]
     except Exception as error:
         if len(entries) == 1:
             return [{"error": f"{type(error).__name__}: {error}"}]
-        results = [result for entry in entries for result in run_unit([entry], checkpoints)]
+        results = [result for entry in entries for result in run_unit([entry], checkpoints, fill)]
     if mine:
         shutil.rmtree(mine, ignore_errors=True)  # 600 networks of the paper's size are 10 GB
     return results
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the operating system takes back from a process that dies.
+def lock(folder: Path) -> TextIO:
+    """The folder's lock, held until it is closed; the operating system takes it back from a process that dies.
 
     Raises:
         ParameterError: there can be no such folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
     except OSError as error:
         raise ParameterError(f"out={folder}: {error.strerror}; name a folder that can be made") from error
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another run is at work in {folder}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"another run is at work in {folder}; waiting for it")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
-Units = list[list[Entry]]
-Results = Iterator[tuple[list[Entry], list[dict]]]
+Unit = list[Entry]
+Units = list[Unit]
+Results = Iterator[tuple[Unit, list[dict]]]
 
 
 @contextmanager
@@ -122,8 +132,13 @@ def connected(scheduler: str, workers: int = 0) -> Iterator[Any]:
 
 
 @contextmanager
-def _mapped(checkpoints: Path | None, workers: int, scheduler: str) -> Iterator[Callable[[Units], Results]]:
-    """A function that computes units: here, one after the other, or on a Dask cluster, as they are finished."""
+def _mapped(
+    checkpoints: Path | None, workers: int, scheduler: str, seconds: float | None
+) -> Iterator[Callable[[Units], Results]]:
+    """A function that computes units: here, one after the other, or on a Dask cluster, as they are finished.
+
+    On a cluster it raises a TimeoutError after so many seconds.
+    """
     if not workers and not scheduler:
         yield lambda units: ((unit, run_unit(unit, checkpoints)) for unit in units)
         return
@@ -131,8 +146,12 @@ def _mapped(checkpoints: Path | None, workers: int, scheduler: str) -> Iterator[
         from dask.distributed import as_completed
 
         def results(units: Units) -> Results:
-            futures = {client.submit(run_unit, unit, checkpoints, pure=False): unit for unit in units}
-            for future in as_completed(futures):
+            order = range(0, -len(units), -1)
+            futures = {
+                client.submit(run_unit, unit, checkpoints, pure=False, priority=first): unit
+                for unit, first in zip(units, order, strict=True)
+            }
+            for future in as_completed(futures, timeout=seconds):
                 failed = future.exception()  # such as a worker that died again and again
                 lost = [{"error": f"{type(failed).__name__}: {failed}"}] * len(futures[future])
                 yield futures[future], lost if failed else future.result()
@@ -141,16 +160,22 @@ def _mapped(checkpoints: Path | None, workers: int, scheduler: str) -> Iterator[
 
 
 def run(
-    entries: Sequence[Entry], folder: Path, workers: int = 0, scheduler: str = "", force: bool = False
+    entries: Sequence[Entry],
+    folder: Path,
+    workers: int = 0,
+    scheduler: str = "",
+    force: bool = False,
+    minutes: float | None = None,
 ) -> list[tuple[Entry, str]]:
     """Compute what is missing under ``folder``.
 
     Args:
-        entries: the cells.
+        entries: the cells, most needed first.
         folder: of the cells' files; interrupted stacks keep their checkpoints there, too.
         workers: processes of a local Dask cluster; 0 computes here.
         scheduler: address of a running Dask scheduler, such as tcp://host:8786.
         force: compute finished cells as well.
+        minutes: stop after so many, on a cluster; what is at work then goes on from its last checkpoint next time.
 
     Returns:
         The cells that failed, with their errors.
@@ -159,12 +184,13 @@ def run(
     if checkpoints is None:
         say("safetensors is not installed: a stack that is interrupted starts again")
     failed: list[tuple[Entry, str]] = []
-    with alone(folder):
+    with lock(folder):
         missing = [entry for entry in entries if force or not cells.is_done(folder / entry.file, entry.dataset)]
         units = _units(missing)
         say(f"{len(entries)} cells, {len(entries) - len(missing)} of them done, {len(units)} stacks to train")
         progress = Progress(len(missing))
-        with _mapped(checkpoints, workers, scheduler) as compute:
+        seconds = None if minutes is None else 60 * minutes
+        with suppress(TimeoutError), _mapped(checkpoints, workers, scheduler, seconds) as compute:
             for unit, results in compute(units) if units else ():
                 for entry, result in zip(unit, results, strict=True):
                     cells.write(folder / entry.file, result)
@@ -176,14 +202,26 @@ def run(
 
 
 def _units(entries: Iterable[Entry]) -> Units:
-    alike: dict[tuple, list[Entry]] = {}
+    """Cells that train together, most needed first. Cells that differ in their epochs alone are one run of the most."""
+    runs: dict[tuple, Unit] = {}
     for entry in entries:
-        alike.setdefault((entry.dataset, entry.cell.setting, entry.cell.settings), []).append(entry)
+        runs.setdefault((entry.dataset, _at_an_epoch(entry.cell)), []).append(entry)
+    alike: dict[tuple, list[Unit]] = {}
+    for (dataset, _), run in runs.items():
+        longest = max((entry.cell.settings for entry in run), key=lambda settings: settings.epochs)
+        alike.setdefault((dataset, run[0].cell.setting, longest, run[0].block), []).append(run)
     units = []
-    for (dataset, _, settings), group in alike.items():
+    for (dataset, _, settings, _), group in alike.items():
         size = stack_size(cells.data_of(dataset), settings)
-        units += [group[i : i + size] for i in range(0, len(group), size)]
-    return units
+        units += [[entry for run in group[i : i + size] for entry in run] for i in range(0, len(group), size)]
+    needed = {entry: i for i, entry in enumerate(entry for run in runs.values() for entry in run)}
+    return sorted(units, key=lambda unit: min(needed[entry] for entry in unit))
+
+
+def _at_an_epoch(cell: Cell) -> Cell:
+    """The cell of an autoencoder with one epoch, so that runs of different lengths are alike."""
+    settings = cell.settings
+    return replace(cell, settings=replace(settings, epochs=1)) if isinstance(settings, Settings) else cell
 
 
 class Progress:

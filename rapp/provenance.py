@@ -1,6 +1,7 @@
 """What a page's numbers came from: parameters, data, device, seconds, versions."""
 
 import functools
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -14,8 +15,6 @@ from joblib import cpu_count
 
 from rapp import store
 from rapp.datasets import CHECKSUMS, Dataset
-from rapp.experiments import STACK
-from rapp.replicas import stack_is_faster
 from rapp.settings import RivalSettings, Settings
 from rapp.trials import TEST_SAMPLES, Scored, Trial
 
@@ -30,7 +29,7 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
     paper = Settings()
     stated = {name: getattr(paper, name) for name in ("n_layers", "samples", "batch", "lr")}
     differs = {name: f" (the paper: {value})" for name, value in stated.items() if settings[name] != value}
-    stacked = stack_is_faster(data.x.shape[1], torch.device(trials[0].trained.device))
+    stack = trials[0].stack
     trained = {id(trial.trained): trial.trained.seconds for trial in trials}
     about = {
         **about_data(data),
@@ -39,7 +38,7 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
         "models": f"{', '.join(model.upper() for model in by_model)}; {len(trials)} trained",
         "seeds": ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells})),
         **{name: f"{value}{differs.get(name, '')}" for name, value in settings.items()},
-        **({"replicas": f"up to {STACK} models of equal settings train as one stack"} if stacked else {}),
+        **({"replicas": f"{stack} networks train as one stack (copies fill it up)"} if stack > 1 else {}),
         "samples to score": f"{TEST_SAMPLES} (VAE)",
         "device": f"{trials[0].trained.device}, {_machine()}",
         "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
@@ -97,7 +96,12 @@ def checksum(data: Dataset) -> str:
 
 @functools.cache
 def commit() -> str:
-    """The commit of this checkout, "+" if files differ from it; "" outside of one."""
+    """The commit of this checkout, "+" if files differ from it; "" outside of one.
+
+    ``$RAPP_COMMIT`` says it where there is a copy of the files but no git.
+    """
+    if named := os.environ.get("RAPP_COMMIT"):
+        return named
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
@@ -105,6 +109,13 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip() + ("+" if changed else "")
+
+
+def processor(device: str) -> str:
+    """What rounds the numbers of a device: the GPU's name, or the CPU's kind and widest instructions."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _machine() -> str:

@@ -1,5 +1,7 @@
 """Numbers to stand beside ours: published ones, retyped (book/paper/), and our own earlier runs (book/results/)."""
 
+import functools
+import gzip
 import json
 import re
 from pathlib import Path
@@ -8,9 +10,7 @@ import pandas as pd
 
 from rapp import cells, evaluation, store, variants
 from rapp.autoencoders import MODELS
-from rapp.cells import Entry
 from rapp.datasets import DataError
-from rapp.experiments import run_cells
 from rapp.trials import SCORES
 
 BOOK = Path(__file__).parents[1] / "book"
@@ -21,6 +21,7 @@ NAMES = {  # ours → the paper's
 }  # fmt: skip
 CLASSES = {"STL": 7, "OTTO": 9, "SNSR": 11, "MNIST": 10, "F-MNIST": 10}  # that take turns; of others one is fixed
 COLUMNS = ["source", "model", "score", "auroc"]
+PLAN = "plan.csv"  # of what should be published, beside what is
 
 
 def retyped(name: str) -> pd.DataFrame:
@@ -69,7 +70,7 @@ def _rows(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=list(cells.COLUMNS))
     rows = pd.read_csv(path, dtype={"target": str}).reindex(columns=list(cells.COLUMNS))
-    return rows.fillna({"contamination": 0.0})  # files of before this column was
+    return rows.fillna(cells.BEFORE).astype({"recipe": int, "stack": int})
 
 
 def has_rows(dataset: str, profile: str = "quick") -> bool:
@@ -79,7 +80,8 @@ def has_rows(dataset: str, profile: str = "quick") -> bool:
 
 def all_rows() -> pd.DataFrame:
     """Our published rows of all profiles."""
-    return pd.concat([_rows(path) for path in sorted((BOOK / "results").glob("*.csv"))])
+    paths = sorted((BOOK / "results").glob("*.csv"))
+    return pd.concat([_rows(path) for path in paths if path.name != PLAN], ignore_index=True)
 
 
 def publish(rows: pd.DataFrame) -> list[Path]:
@@ -126,31 +128,31 @@ def publish_ablations(rows: pd.DataFrame) -> list[Path]:
     return written
 
 
-def publish_scores(entry: Entry) -> Path:
-    """Compute a cell and put what each of its test rows scored beside the published rows.
+def publish_scores(*folders: Path) -> list[Path]:
+    """Put what each test row scored in some finished cells beside the published rows.
 
     Returns:
-        The file: row (in the data set), is_novel, and a column per score.
+        The files: row (in the data set), is_novel, and a column per score.
     """
-    data = cells.data_of(entry.dataset)
-    (trial,) = run_cells(data, [entry.cell])
-    frame = pd.DataFrame({"row": trial.split.test, "is_novel": trial.split.is_novel} | trial.scores)
-    cell = entry.cell
-    words = (entry.profile, entry.dataset, cell.setting, cell.settings.model, cell.target, f"seed{cell.seed}")
-    name = re.sub(r"[^\w.]+", "-", " ".join(map(str, words)))
-    path = BOOK / "results" / "scores" / f"{name}.csv"
-    store.write_text(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-    return path
+    written = []
+    for entry, text in cells.kept_scores(*folders):
+        words = re.sub(r"[^\w.]+", "-", entry)
+        written.append(BOOK / "results" / "scores" / f"{words}.csv.gz")
+        body = gzip.compress(text.encode(), mtime=0)  # without the time, equal scores are equal files
+        store.write_atomically(written[-1], functools.partial(Path.write_bytes, data=body))
+    return written
 
 
 def from_scores() -> pd.DataFrame:
     """AUROC and AUPR of each published score of each sample, computed anew: file, score, samples, auroc, aupr."""
     found = []
-    for path in sorted((BOOK / "results" / "scores").glob("*.csv")):
+    for path in sorted((BOOK / "results" / "scores").glob("*.csv.gz")):
         frame = pd.read_csv(path)
         for score in frame.columns.drop(["row", "is_novel"]):
             of = (frame["is_novel"], frame[score])
-            found.append((path.stem, score, len(frame), evaluation.auroc(*of), evaluation.aupr(*of)))
+            found.append(
+                (path.name.removesuffix(".csv.gz"), score, len(frame), evaluation.auroc(*of), evaluation.aupr(*of))
+            )
     return pd.DataFrame(found, columns=["file", "score", "samples", "auroc", "aupr"])
 
 

@@ -1,12 +1,14 @@
 """Several training runs of one architecture as a single stack of tensors: classes × seeds train together.
 
 Each replica keeps its own rows, shuffles, noise, validation and best epoch (those of its ``training.Run``); only the
-arithmetic of a step is shared, by ``torch.func.vmap`` over the plain modules.
+arithmetic of a step is shared, by ``torch.func.vmap`` over the plain modules. How that rounds depends on the number of
+networks in the stack, not on which they are: so a stack is filled up with copies to a fixed number, and every network
+can be trained again alone, bit for bit (on the same machine, with the same versions).
 """
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,11 +22,54 @@ if TYPE_CHECKING:
     from rapp.training import Run
 
 NARROW = 100  # features; up to here a stack trains faster on a CPU, too (`make bench` measures it)
+STACK = 8  # networks in a CPU's stack: a fixed number, so that no rounding depends on cores or on other networks
 
 
 def stack_is_faster(n_features: int, device: torch.device) -> bool:
     """Whether a stack beats one model after the other: on a GPU always, on a CPU for narrow networks."""
     return device.type == "cuda" or (device.type == "cpu" and n_features <= NARROW)
+
+
+def stack_size(n_features: int, device: torch.device) -> int:
+    """How many networks train side by side, where there is no reason for another number: 1 or ``STACK``."""
+    return STACK if stack_is_faster(n_features, device) else 1
+
+
+def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Adam:
+    """The optimizer of all updates; one that a CUDA graph can record, where there is CUDA."""
+    parameters = list(parameters)
+    return torch.optim.Adam(parameters, lr, fused=True, capturable=parameters[0].is_cuda)
+
+
+class _Replayed:
+    """A function of tensors, recorded as a CUDA graph at its fourth call and replayed from then on.
+
+    A step launches hundreds of small kernels; launched one by one from Python they would cost several times as long
+    as they run. Shapes and the tensors that the function changes must stay the same.
+    """
+
+    WARM_UP = 3  # calls that let libraries allocate what they need, as ordinary steps
+
+    def __init__(self, function: Callable[..., Tensor]):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls <= self.WARM_UP:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                output = self.function(*inputs)
+            torch.cuda.current_stream().wait_stream(side)
+            return output
+        if self.calls == self.WARM_UP + 1:
+            self.inputs, self.graph = [value.clone() for value in inputs], torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):  # recorded, not computed
+                self.output = self.function(*self.inputs)
+        for mine, value in zip(self.inputs, inputs, strict=True):
+            mine.copy_(value)
+        self.graph.replay()
+        return self.output.clone()
 
 
 class _Loss(nn.Module):
@@ -39,12 +84,17 @@ class _Loss(nn.Module):
 
 
 class Stack:
-    """Runs of equal settings, feature count and batch that have taken equally many steps; it moves them on together."""
+    """Runs of equal settings, feature count and batch that have taken equally many steps; it moves them on together.
 
-    def __init__(self, runs: Sequence["Run"]):
-        self.runs = runs
-        first = runs[0]
-        params, buffers = stack_module_state([run.model for run in runs])  # each (R, …)
+    Args:
+        runs: what to train.
+        size: the number R of networks in the stack, which copies of the first run make up; 0 for as many as runs.
+    """
+
+    def __init__(self, runs: Sequence["Run"], size: int = 0):
+        self.runs, self.copies = runs, max(0, size - len(runs))
+        first, filled = runs[0], [*runs, *[runs[0]] * self.copies]
+        params, buffers = stack_module_state([run.model for run in filled])  # each (R, …)
         skeleton = copy.deepcopy(first.model).to("meta").train()
         for module in skeleton.modules():
             if isinstance(module, nn.BatchNorm1d):
@@ -55,12 +105,13 @@ class Stack:
         self.adams = {}
         for part, lr in first.model.learning_rates(first.settings.lr).items():
             of = [value for name, value in self.params.items() if name.startswith(f"{part}.")]
-            self.adams[part] = torch.optim.Adam(of, lr, fused=True)
-            before = [run.adams[part].state_dict()["state"] for run in runs]
+            self.adams[part] = adam(of, lr)
+            before = [run.adams[part].state_dict()["state"] for run in filled]
             if before[0]:
                 state = self.adams[part].state_dict()
                 state["state"] = {i: self._stacked([moments[i] for moments in before]) for i in range(len(of))}
                 self.adams[part].load_state_dict(state)
+        self._moved = _Replayed(self._move) if first.device.type == "cuda" else self._move
 
     @staticmethod
     def _loss_of(module: _Loss) -> Callable:
@@ -78,14 +129,19 @@ class Stack:
         }
 
     def step(self) -> Tensor:
-        """One training step of each replica; returns the first update's losses (R,)."""
+        """One training step of each run; returns the first update's losses (len(runs),)."""
         draws = [run.draw() for run in self.runs]
+        draws += draws[:1] * self.copies
         x = torch.stack([rows for rows, _ in draws])
         noise = [torch.stack(parts) for parts in zip(*(noise for _, noise in draws), strict=True)]
+        return self._moved(x, *noise)[: len(self.runs)]
+
+    def _move(self, x: Tensor, *noise: Tensor) -> Tensor:
+        """Every update of one step on rows x (R, B, n_features); returns the first one's losses (R,)."""
         losses = []
         for loss_of, update in zip(self.losses_of, self.runs[0].updates, strict=True):
             with self.runs[0].autocast():
-                loss = loss_of(self.params, self.buffers, x, noise)
+                loss = loss_of(self.params, self.buffers, x, list(noise))
             descend(loss.sum(), [self.adams[part] for part in update.parts])
             losses.append(loss.detach())
         return losses[0]
@@ -109,7 +165,9 @@ class Stack:
     def estimate(self) -> float:
         """Seconds an epoch, from a few steps of a throw-away stack."""
         settings = replace(self.runs[0].settings, compile=False)
-        trial = Stack([type(run)(run.x_train, run.x_val, settings, seed=0) for run in self.runs])
+        trial = Stack(
+            [type(run)(run.x_train, run.x_val, settings, seed=0) for run in self.runs], len(self.runs) + self.copies
+        )
         for warm_up in (True, False):
             start = time.perf_counter()
             for _ in range(1 if warm_up else 4):

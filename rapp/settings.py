@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from rapp.autoencoders import MODELS
+from rapp.autoencoders import KINDS, MODELS
 
 PRECISIONS = ("float32", "bfloat16", "float64")
 
@@ -21,6 +21,7 @@ class Settings:
     n_layers: int = 10  # of encoder and decoder each
     bottleneck: int = 20  # width k of the code
     hidden: tuple[int, ...] | None = None  # the widths between input and code; None interpolates them
+    layers: str = "paper"  # or "reimplementation": batch norm first, and on the last layers, too (``autoencoders``)
     samples: int = 10  # VAE: Monte-Carlo samples a step
     epochs: int = 100  # passes over the training rows
     batch: int = 256  # rows a step
@@ -31,7 +32,12 @@ class Settings:
     device: str = "auto"  # "cuda" or "mps" where there is one, else "cpu"; or any of the three
 
     def __post_init__(self) -> None:
-        allowed = {"model": tuple(MODELS), "precision": PRECISIONS, "device": ("auto", "cpu", "cuda", "mps")}
+        allowed = {
+            "model": tuple(MODELS),
+            "layers": tuple(KINDS),
+            "precision": PRECISIONS,
+            "device": ("auto", "cpu", "cuda", "mps"),
+        }
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; allowed: {', '.join(values)}")

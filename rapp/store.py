@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 
@@ -101,9 +100,3 @@ def load_if_sound(path: Path, key: str) -> tuple[dict[str, Tensor], dict] | None
         print(f"rapp: {error}; set aside as {aside.name}, starting afresh", file=sys.stderr, flush=True)
         return None
     return tensors, about
-
-
-def sources_key(*modules: object) -> str:
-    """Digest of the source files of some modules and of torch's version: what determines trained weights."""
-    texts = [Path(str(module.__file__)).read_bytes() for module in modules]  # type: ignore[attr-defined]
-    return sha256(torch.__version__, *texts)

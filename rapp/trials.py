@@ -1,5 +1,6 @@
 """One trial: a data set, a setting, a target class, a method and a seed; trained, and its test rows scored."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from rapp.datasets import Dataset
 from rapp.pathway import Pathway, Whitening
 from rapp.settings import RivalSettings, Settings, pinned
 from rapp.splits import Split, split
-from rapp.training import Trained
+from rapp.training import RECIPE, Trained
 
 SCORING_THREADS = min(2, cpu_count())  # pinned as in training; a core more or less is in the seventh digit
 SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}  # along the pathway, and what tables call them
@@ -58,12 +59,27 @@ class Scored(ABC):
     @property
     @abstractmethod
     def device(self) -> str:
-        """That it was trained on."""
+        """Device that it was trained on."""
 
     @property
     @abstractmethod
     def best_epoch(self) -> int:
         """The epoch whose weights are kept, counted from 1; 0 where there is no such choice."""
+
+    @property
+    def recipe(self) -> int:
+        """Number of the recipe by which it was trained (``training.RECIPE`` or the rival's own)."""
+        return RECIPE
+
+    @property
+    def stack(self) -> int:
+        """How many networks were trained side by side."""
+        return 1
+
+    @property
+    def val_error(self) -> float:
+        """Reconstruction error on the validation rows, by which the epoch was chosen; NaN where there is none."""
+        return math.nan
 
     @abstractmethod
     def scores_of(self, part: str) -> dict[str, np.ndarray]:
@@ -136,6 +152,14 @@ class Trial(Scored):
     def best_epoch(self) -> int:
         return self.trained.best_epoch
 
+    @property
+    def stack(self) -> int:
+        return self.trained.stack
+
+    @property
+    def val_error(self) -> float:
+        return min(entry["val_error"] for entry in self.trained.history)
+
     def x(self, part: str) -> torch.Tensor:
         """The rows of ``train``, ``val`` or ``test`` in the model's dtype and on its device."""
         like = next(self.trained.model.parameters())
@@ -167,6 +191,10 @@ class RivalTrial(Scored):
     @property
     def best_epoch(self) -> int:
         return 0
+
+    @property
+    def recipe(self) -> int:
+        return self.detector.RECIPE
 
     def scores_of(self, part: str) -> dict[str, np.ndarray]:
         return self.detector.scores(self.features[getattr(self.split, part)])

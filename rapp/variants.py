@@ -152,7 +152,7 @@ def fill(entries: Sequence[Entry], folder: Path, workers: int = 1) -> list[str]:
         if isinstance(entry.cell.settings, RivalSettings):
             raise ParameterError(f"{entry}: only autoencoders have variants")
     failed = []
-    with grid.alone(folder):
+    with grid.lock(folder):
         runs = [(entry, variant) for variant in TRAINED for entry in entries if _has(entry, variant)]
         todo = [(e, v) for e, v in runs if not cells.is_done(folder / _file(e, v), e.dataset)]
         say(f"{len(todo)} of {len(runs)} runs to train")

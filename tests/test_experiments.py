@@ -37,7 +37,7 @@ def test_scores_do_not_depend_on_what_was_scored_before(blobs):
 
 
 def test_side_by_side_is_as_one_by_one(blobs, monkeypatch, tmp_path):
-    monkeypatch.setattr(experiments, "stack_is_faster", lambda *_: False)
+    monkeypatch.setattr(experiments, "stack_size", lambda *_: 1)
     cells = [Cell(TINY, target, seed) for target in "01" for seed in (0, 1)]
     monkeypatch.setenv("RAPP_CACHE", str(tmp_path / "a"))
     together = rows_of(run_trials(blobs, cells))
@@ -51,7 +51,9 @@ def test_narrow_models_train_as_a_stack_and_are_the_same_up_to_rounding(blobs, m
     monkeypatch.setenv("RAPP_CACHE", str(tmp_path / "a"))
     stacked = []
     init = replicas.Stack.__init__
-    monkeypatch.setattr(replicas.Stack, "__init__", lambda self, runs: stacked.append(len(runs)) or init(self, runs))
+    monkeypatch.setattr(
+        replicas.Stack, "__init__", lambda self, runs, size=0: stacked.append(len(runs)) or init(self, runs, size)
+    )
     together = rows_of(run_trials(blobs, cells))
     assert stacked[-1] == 4
     monkeypatch.setenv("RAPP_CACHE", str(tmp_path / "b"))

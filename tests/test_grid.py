@@ -14,8 +14,8 @@ import pytest
 from rapp import cells, cli, datasets, experiments, grid, paper_tables, published, store
 from rapp.experiments import Cell, run_trial
 from rapp.profiles import ParameterError
+from rapp.replicas import Stack
 from rapp.settings import Settings
-from rapp.training import Run
 
 TINY = Settings(n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
 
@@ -35,9 +35,9 @@ def test_a_grid_has_a_row_per_cell_and_score_and_a_second_run_does_nothing(entri
     assert len(rows) == 12
     assert tuple(rows.columns) == cells.COLUMNS
     assert not list((tmp_path / ".checkpoints").iterdir())
-    alone = run_trial(blobs, Cell(replace(TINY, precision="float64"), "1", 1)).aurocs()
+    alone = run_trial(blobs, Cell(TINY, "1", 1)).aurocs()  # in a stack of copies: no rounding depends on others
     mine = rows[(rows["target"] == "1") & (rows["seed"] == 1)].set_index("score")["auroc"]
-    assert {name: pytest.approx(value, abs=0.02) for name, value in alone.items()} == mine.to_dict()
+    assert {name: pytest.approx(value, abs=1e-6) for name, value in alone.items()} == mine.to_dict()
     monkeypatch.setattr(grid, "run_cells", None)
     assert grid.run(entries, tmp_path) == []
     assert cells.collect(tmp_path).equals(rows)
@@ -54,8 +54,8 @@ def test_cells_of_other_data_are_made_again(entries, blobs, tmp_path, monkeypatc
 
 def test_force_does_finished_cells_again(entries, tmp_path, monkeypatch):
     grid.run(entries[:1], tmp_path)
-    steps, epoch = [], Run.epoch
-    monkeypatch.setattr(Run, "epoch", lambda self: steps.append(1) or epoch(self))
+    steps, epoch = [], Stack.epoch
+    monkeypatch.setattr(Stack, "epoch", lambda self: steps.append(1) or epoch(self))
     grid.run(entries[:1], tmp_path, force=True)
     assert len(steps) == TINY.epochs
 
@@ -249,6 +249,33 @@ def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, mo
         cells.plan("paper", ["fixed"], ["multimodal"], ["ae"], 1)
 
 
+def test_cells_that_differ_in_epochs_alone_are_one_run(entries, tmp_path, monkeypatch):
+    cell = entries[0].cell
+    short = [
+        replace(entries[0], profile=f"tiny epochs={n}", cell=replace(cell, settings=replace(cell.settings, epochs=n)))
+        for n in (1, 2)
+    ]
+    assert grid.run(short, tmp_path / "apart") == []
+    trained, init = [], grid.cells.record
+    monkeypatch.setattr(cells, "record", lambda entry, trial: trained.append(entry) or init(entry, trial))
+    units = grid._units([short[0], entries[0], short[1], entries[1]])
+    assert [sorted(entry.cell.settings.epochs for entry in unit) for unit in units] == [[1, 2, 3, 3]]
+    assert grid.run([*short, *entries[:2]], tmp_path / "together") == []
+    assert len(trained) == 4
+    apart, together = (cells.collect(tmp_path / name) for name in ("apart", "together"))
+    for profile in ("tiny epochs=1", "tiny epochs=2"):
+        one, other = (rows[rows["profile"] == profile]["auroc"].tolist() for rows in (apart, together))
+        assert one == other
+    assert together["val_error"].notna().all()
+    assert set(together["stack"]) == {8}
+
+
+def test_the_most_needed_train_first_and_blocks_share_no_stack(entries):
+    later = [replace(entry, block=2) for entry in entries[2:]]
+    units = grid._units([*later, *entries[:2]])
+    assert units == [later, entries[:2]]
+
+
 def test_settings_that_differ_are_other_cells(entries):
     cell = entries[0].cell
     other = replace(entries[0], cell=replace(cell, settings=replace(cell.settings, epochs=4)))
@@ -292,11 +319,12 @@ def test_published_scores_give_the_cells_auroc_again(monkeypatch, tmp_path, caps
     monkeypatch.setattr(published, "BOOK", tmp_path)
     assert published.from_scores().empty
     words = ["--profile", "tiny", "--dataset", "digits", "--model", "ae", "pca", "--target", "1"]
-    assert cli.main(["scores", *words]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        str(tmp_path / "results" / "scores" / f"tiny-digits-multimodal-{model}-1-seed0.csv") for model in ("ae", "pca")
+    assert cli.main(["run", *words, "--keep-scores", "--out", str(tmp_path / "cells")]) == 0
+    capsys.readouterr()
+    assert cli.main(["results", "--out", str(tmp_path / "cells")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        str(tmp_path / "results" / "scores" / f"tiny-digits-multimodal-{model}-1-0.csv.gz") for model in ("ae", "pca")
     ]
-    assert cli.main(["run", *words, "--out", str(tmp_path / "cells")]) == 0
     rows = cells.collect(tmp_path / "cells")
     again = published.from_scores()
     assert again["score"].tolist() == rows["score"].tolist()

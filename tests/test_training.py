@@ -72,6 +72,7 @@ def test_resuming_is_bit_equal(tmp_path, model):
 def test_train_takes_an_interrupted_run_up_from_its_checkpoint(tmp_path, monkeypatch, interrupted):
     whole = train(X, X_VAL, SMALL, seed=2, progress=False)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
     calls = interrupted(Run)
     with pytest.raises(KeyboardInterrupt):
         train(X, X_VAL, SMALL, seed=2, cache=tmp_path, progress=False)

@@ -1,0 +1,259 @@
+"""The published rows as a build target: ``make rows``, ``make rows-status``, ``make rows-publish``, ``make row``.
+
+``book/results/plan.csv`` says which cells should be published, most needed first. What is missing of them trains in a
+git worktree that is pinned to one commit, so nothing that is edited in the checkout meanwhile reaches a row.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from joblib import cpu_count
+
+from rapp import cells, grid, published
+from rapp.cells import Entry
+from rapp.datasets import DataError
+from rapp.profiles import ParameterError, parse
+from rapp.settings import resolve_device
+from rapp.training import say
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAN = ROOT / "book" / "results" / published.PLAN
+GPU_PROCESSES = 5  # on one GPU: while one scores, the others train
+WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # x86's instruction sets that multiply bfloat16 ten times slower than float32
+
+
+def numbers(text: str) -> list[int]:
+    """``0 2-4`` → [0, 2, 3, 4]."""
+    ends = [part.split("-") for part in text.split()]
+    return [number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)]
+
+
+def plan(path: Path = PLAN) -> list[Entry]:
+    """Every cell of the plan, most needed first; one that stands in several lines counts in the first.
+
+    Raises:
+        ParameterError: a line that names no cells, with its number.
+    """
+    found: dict[Entry, Entry] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, line in enumerate(csv.DictReader(file), start=2):
+            try:
+                for entry in _of_line(line):
+                    found.setdefault(entry, entry)
+            except (ValueError, DataError) as error:
+                raise ParameterError(f"{path.name}, line {number}: {error}") from error
+    return list(found.values())
+
+
+def _of_line(line: dict[str, str]) -> Iterator[Entry]:
+    seeds = numbers(line["seeds"])
+    changes = {name: line[name] for name in ("precision", "layers") if line[name] not in ("", "paper")}
+    of_epochs = [{"epochs": epochs} for epochs in numbers(line["epochs"])] or [{}]
+    for epochs in of_epochs:
+        params: Any = epochs | changes  # epochs first: their order stands in the profile's name
+        names = [line["dataset"]], [line["setting"]], [line["model"]]
+        for entry in cells.plan("paper", *names, max(seeds) + 1, line["targets"].split() or None, **params):
+            if entry.cell.seed in seeds:
+                yield replace(entry, block=int(line["block"]), keeps_scores=line["scores"] == "yes")
+
+
+def ids(rows: pd.DataFrame) -> list[str]:
+    """The id of each row's cell."""
+    return ["/".join(map(str, values)) for values in rows[cells.ID].itertuples(index=False)]
+
+
+def id_of(entry: Entry) -> str:
+    """The id of a cell, as ``make row`` takes it."""
+    cell = entry.cell
+    return f"{entry.profile}/{entry.dataset}/{cell.setting}/{cell.settings.model}/{cell.target}/{cell.seed}"
+
+
+def published_ids() -> set[str]:
+    """Ids of the published rows that were made by a recipe with a number."""
+    rows = published.all_rows()
+    return set(ids(rows[(rows["recipe"] > 0) & (rows["contamination"] == 0)]))
+
+
+def work(folder: Path, minutes: float | None, workers: int | None) -> int:
+    """Train what is missing, in this checkout as it is; the exit status."""
+    done = published_ids()
+    missing = [entry for entry in plan() if id_of(entry) not in done]
+    on_gpu = resolve_device("auto").type == "cuda"
+    if not on_gpu and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
+        say("this processor has no bfloat16 units: cells in bfloat16 take ten times as long here and come last")
+        missing.sort(key=lambda entry: entry.cell.settings.precision == "bfloat16")
+    workers = workers or (GPU_PROCESSES if on_gpu else cpu_count())
+    failed = grid.run(missing, folder, workers, minutes=minutes)
+    for entry, error in failed:
+        print(f"failed: {entry}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def pinned_worktree(home: Path) -> Path:
+    """A worktree of the checkout's last commit under ``home``.
+
+    Raises:
+        ParameterError: git cannot make one.
+    """
+    tree = home / "code"
+
+    def git(*words: str, where: Path = ROOT) -> str:
+        done = subprocess.run(["git", "-C", str(where), *words], capture_output=True, text=True)
+        if done.returncode:
+            raise ParameterError(f"git {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    head = git("rev-parse", "HEAD")
+    if not (tree / ".git").exists():
+        git("worktree", "prune")
+        git("worktree", "add", "--force", "--detach", str(tree), head)
+    git("checkout", "--force", "--detach", head, where=tree)
+    if git("status", "--porcelain", "--", "rapp", "book/rows.py", "book/results/plan.csv"):
+        say(f"rows are made by the last commit, {head[:10]}; what is not committed takes no part")
+    return tree
+
+
+def run(home: Path, minutes: float | None, workers: int | None) -> int:
+    """``work`` in a worktree that is pinned to the last commit; the cells' files lie under ``home``."""
+    home.mkdir(parents=True, exist_ok=True)
+    lock = grid.lock(home)  # until this process ends, and ``exec`` is not the end
+    tree = pinned_worktree(home)
+    os.set_inheritable(lock.fileno(), True)
+    words = ["work", "--home", str(home)]
+    words += [] if minutes is None else ["--minutes", str(minutes)]
+    words += [] if workers is None else ["--jobs", str(workers)]
+    os.environ["PYTHONPATH"] = str(tree)
+    os.chdir(tree)
+    os.execv(sys.executable, [sys.executable, str(tree / "book" / "rows.py"), *words])
+
+
+def status(folder: Path) -> str:
+    """A line for each block of the plan: cells done, and the core-hours left at the pace of the cells made here."""
+    made = cells.collect(folder)
+    known = published_ids() | set(ids(made))
+    frame = pd.DataFrame(
+        [
+            {
+                "block": entry.block,
+                "done": id_of(entry) in known,
+                "hours": None if id_of(entry) in known else _hours(entry, made),
+            }
+            for entry in plan()
+        ]
+    )
+    lines = []
+    for block, part in frame.groupby("block"):
+        unknown = int((~part["done"] & part["hours"].isna()).sum())
+        left = f"{part['hours'].sum():.1f} core-hours left" if not part["done"].all() else "done"
+        left += f", without {unknown} cells of kinds that were not made here" if unknown else ""
+        lines.append(f"block {block}: {part['done'].sum()} of {len(part)} cells, {left}")
+    return "\n".join(lines)
+
+
+def _hours(entry: Entry, made: pd.DataFrame) -> float | None:
+    """Hours that a cell takes at the pace of those of its kind."""
+    cell = entry.cell
+    alike = made[(made["model"] == cell.settings.model) & (made["precision"] == cell.settings.precision)]
+    alike = alike.drop_duplicates(cells.KEY)
+    if alike.empty:
+        return None
+    share = {"unimodal": 1 / 9}  # of the rows of a multimodal cell, for ten classes
+    passes = alike["epochs"].clip(lower=1) * alike["setting"].map(share).fillna(1)
+    epochs = max(cell.settings.epochs, 1) * share.get(cell.setting, 1)
+    return float(alike["seconds"].sum() / passes.sum() * epochs / 3600)
+
+
+def publish(folder: Path) -> list[Path]:
+    """Put finished cells among the published rows, with the scores that they keep; the files that were written."""
+    rows = cells.collect(folder)
+    if rows.empty:
+        raise ParameterError(f"no finished cells under {folder}; make rows makes some")
+    return [*published.publish(rows), *published.publish_scores(folder)]
+
+
+def again(name: str) -> str:
+    """Train one published row once more and say how the two numbers compare.
+
+    Raises:
+        ParameterError: there is no such row.
+    """
+    rows = published.all_rows()
+    rows = rows[rows["contamination"] == 0]
+    mine = rows[[found == name for found in ids(rows)]].set_index("score")
+    if mine.empty:
+        example = ids(rows)[0] if len(rows) else "none"
+        raise ParameterError(f"ID={name!r} is no published row; one of them is ID='{example}'")
+    profile, dataset, setting, model, target, seed = name.split("/")
+    base, _, changes = profile.partition(" ")
+    params: Any = parse(changes)
+    entry = cells.plan(base, [dataset], [setting], [model], int(seed) + 1, [target], **params)[-1]
+    (result,) = grid.run_unit([entry], None, fill=int(mine["stack"].iloc[0]))
+    if "error" in result:
+        raise ParameterError(f"{name}: {result['error']}")
+    new = pd.DataFrame(result["rows"]).set_index("score")
+    table = pd.DataFrame({"published": mine["auroc"], "again": new["auroc"]})
+    table["difference"] = table["again"] - table["published"]
+    return f"{table.to_string(float_format='{:.6f}'.format)}\n\n{_what_to_expect(mine.iloc[0], new.iloc[0], rows)}"
+
+
+def _what_to_expect(old: pd.Series, new: pd.Series, rows: pd.DataFrame) -> str:
+    """Whether the numbers should be equal, and if not, how far apart."""
+    names = ("recipe", "device", "processor", "torch", "data_sha256")
+    other = [f"{name} {old[name] or 'unknown'} → {new[name]}" for name in names if old[name] != new[name]]
+    if not other:
+        return "Recipe, processor and versions are the same: the numbers should be, too."
+    kind = ["profile", "dataset", "setting", "model", "target", "score"]
+    std = rows.groupby(kind)["auroc"].std().get(tuple(old.get(name, old.name) for name in kind))
+    seeds = f"seeds of this row differ by {std:.3f} (std)" if pd.notna(std) else "this row has one seed only"
+    return f"Made otherwise ({'; '.join(other)}): expect about what another seed would give; {seeds}."
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. What goes wrong is told in one line."""
+    parser = argparse.ArgumentParser(prog="book/rows.py", description=__doc__)
+    parser.add_argument("command", choices=["run", "work", "status", "publish", "row"])
+    parser.add_argument("--home", type=Path, default=ROOT / ".rows", help="folder of the cells and the pinned code")
+    parser.add_argument("--minutes", type=float, help="stop after so many")
+    parser.add_argument("--jobs", type=int, help="processes at once")
+    parser.add_argument("--id", default="", help="of the row to make again")
+    arguments = parser.parse_args(words)
+    home = arguments.home.expanduser().resolve()
+    folder = home / "cells"
+    try:
+        for name, least in (("minutes", 0), ("jobs", 1)):
+            value = getattr(arguments, name)
+            if value is not None and value < least:
+                raise ParameterError(f"{name.upper()}={value} must be at least {least}")
+        if arguments.command == "run":
+            return run(home, arguments.minutes, arguments.jobs)
+        if arguments.command == "work":
+            return work(folder, arguments.minutes, arguments.jobs)
+        if arguments.command == "status":
+            print(status(folder))
+        if arguments.command == "publish":
+            print(*publish(folder), sep="\n")
+        if arguments.command == "row":
+            print(again(arguments.id))
+    except (ParameterError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        print(f"error: {error}; finished cells are kept, the same command goes on", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
