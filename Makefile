@@ -42,13 +42,16 @@ MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/pap
 PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*')
 SETTINGS  = --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
 
-.PHONY: help book rerun results serve test bench lint format clean
+# Where `make rows` keeps its cells and the commit that it is pinned to; `make clean` leaves it alone.
+ROWS    ?= .rows
+
+.PHONY: help book rerun results rows rows-status rows-publish row serve test bench lint format clean
 .DELETE_ON_ERROR:
 
 help:  ## show this help
 	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
 	@echo "       [DATASET=table.csv LABEL=column] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"]"
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY)  ## set up the environment, pinned by .constraints.txt (the other targets do it by themselves)
 
@@ -80,6 +83,18 @@ rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PAR
 
 results: $(READY)  ## refresh book/results/ from the cells of `rapp run` (OUT=folder, several: OUT="a b")
 	$(VENV)/bin/rapp results $(if $(OUT),--out $(OUT))
+
+rows: $(READY)  ## train what book/results/plan.csv lacks, for hours (MINUTES=150 JOBS=2); interrupt it at any time
+	@nice -n 19 $(PY) book/rows.py run --home $(call quoted,$(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
+
+rows-status: $(READY)  ## say for each block of the plan what is done and what the rest costs
+	@$(PY) book/rows.py status --home $(call quoted,$(ROWS))
+
+rows-publish: $(READY)  ## put the finished cells of `make rows` among the published rows
+	@$(PY) book/rows.py publish --home $(call quoted,$(ROWS))
+
+row: $(READY)  ## train one published row again and compare (ID="paper epochs=10/mnist/multimodal/vae/1/0")
+	@LOKY_MAX_CPU_COUNT=1 $(PY) book/rows.py row --id $(call quoted,$(ID))
 
 serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
 	$(PY) -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)

@@ -59,11 +59,12 @@ def _of_line(line: dict[str, str]) -> Iterator[Entry]:
     changes = {name: line[name] for name in ("precision", "layers") if line[name] not in ("", "paper")}
     of_epochs = [{"epochs": epochs} for epochs in numbers(line["epochs"])] or [{}]
     for epochs in of_epochs:
+        keeps = line["scores"] == "yes" and epochs == of_epochs[-1]
         params: Any = epochs | changes  # epochs first: their order stands in the profile's name
         names = [line["dataset"]], [line["setting"]], [line["model"]]
         for entry in cells.plan("paper", *names, max(seeds) + 1, line["targets"].split() or None, **params):
             if entry.cell.seed in seeds:
-                yield replace(entry, block=int(line["block"]), keeps_scores=line["scores"] == "yes")
+                yield replace(entry, block=int(line["block"]), keeps_scores=keeps)
 
 
 def ids(rows: pd.DataFrame) -> list[str]:
