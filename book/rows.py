@@ -18,17 +18,16 @@ import pandas as pd
 import torch
 from joblib import cpu_count
 
-from rapp import cells, grid, published
+from rapp import cells, grid, provenance, published
 from rapp.cells import Entry
 from rapp.datasets import DataError
 from rapp.profiles import ParameterError, parse
-from rapp.settings import resolve_device
+from rapp.settings import WITHOUT_BFLOAT16, resolve_device
 from rapp.training import say
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAN = ROOT / "book" / "results" / published.PLAN
 GPU_PROCESSES = 5  # on one GPU: while one scores, the others train
-WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # x86's instruction sets that multiply bfloat16 ten times slower than float32
 
 
 def numbers(text: str) -> list[int]:
@@ -141,6 +140,7 @@ def status(folder: Path) -> str:
     """A line for each block of the plan: cells done, and the core-hours left at the pace of the cells made here."""
     made = cells.collect(folder)
     known = published_ids() | set(ids(made))
+    made = made[made["processor"] == provenance.processor(resolve_device("auto").type)]
     frame = pd.DataFrame(
         [
             {
@@ -189,7 +189,7 @@ def again(name: str) -> str:
     """
     rows = published.all_rows()
     rows = rows[rows["contamination"] == 0]
-    mine = rows[[found == name for found in ids(rows)]].set_index("score")
+    mine = rows[pd.Series(ids(rows), rows.index, dtype=str) == name].set_index("score")
     if mine.empty:
         example = ids(rows)[0] if len(rows) else "none"
         raise ParameterError(f"ID={name!r} is no published row; one of them is ID='{example}'")

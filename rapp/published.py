@@ -80,8 +80,8 @@ def has_rows(dataset: str, profile: str = "quick") -> bool:
 
 def all_rows() -> pd.DataFrame:
     """Our published rows of all profiles."""
-    paths = sorted((BOOK / "results").glob("*.csv"))
-    return pd.concat([_rows(path) for path in paths if path.name != PLAN], ignore_index=True)
+    paths = [path for path in sorted((BOOK / "results").glob("*.csv")) if path.name != PLAN]
+    return pd.concat([_rows(path) for path in paths], ignore_index=True) if paths else _rows(results_file("paper"))
 
 
 def publish(rows: pd.DataFrame) -> list[Path]:

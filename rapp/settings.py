@@ -11,6 +11,7 @@ import torch
 from rapp.autoencoders import KINDS, MODELS
 
 PRECISIONS = ("float32", "bfloat16", "float64")
+WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # x86's instruction sets that multiply bfloat16 ten times slower than float32
 
 
 @dataclass(frozen=True)

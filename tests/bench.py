@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 import torchvision
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rapp import cells, datasets, grid, replicas
@@ -30,7 +30,7 @@ from rapp.autoencoders import Autoencoder
 from rapp.evaluation import auroc
 from rapp.experiments import run_stack
 from rapp.pathway import Pathway, Whitening, nap, project
-from rapp.settings import Settings, pinned
+from rapp.settings import WITHOUT_BFLOAT16, Settings, pinned
 from rapp.splits import split
 from rapp.training import Run
 
@@ -59,8 +59,9 @@ def line(what: str, precision: str, ratio: float, target: str, met: bool, detail
     )
 
 
-def products(model: Autoencoder, rows: int, dtype: torch.dtype) -> Callable[[], None]:
-    """The matrix products of one training step and nothing else: forward, gradient of weights, of inputs."""
+def products(model: nn.Module, rows: int, dtype: torch.dtype, backward: bool = True) -> Callable[[], None]:
+    """The matrix products of one training step and nothing else: forward and, ``backward``, gradients of weights and of
+    inputs."""
     shapes = [tuple(p.shape) for p in model.parameters() if p.ndim == 2]
     weights = [torch.randn(shape, dtype=dtype) for shape in shapes]
     inputs = [torch.randn(rows, n_in, dtype=dtype) for _, n_in in shapes]
@@ -69,6 +70,8 @@ def products(model: Autoencoder, rows: int, dtype: torch.dtype) -> Callable[[], 
     def run() -> None:
         for i, (weight, x, gradient) in enumerate(zip(weights, inputs, gradients, strict=True)):
             _ = x @ weight.T
+            if not backward:
+                continue
             _ = gradient.T @ x
             if i:  # the first layer's input needs no gradient
                 _ = gradient @ weight
@@ -89,6 +92,52 @@ def training_steps(x: Tensor) -> None:
             name = "training step / its matrix products" + (", compiled" if compiled else "")
             line(name, precision, step / bare, f"≤ {limit}", step / bare <= limit,
                  f"{step * 1e3:.1f} ms / {bare * 1e3:.1f} ms")  # fmt: skip
+
+
+def adams_traffic(model: nn.Module) -> Callable[[], None]:
+    """One step of the optimizer on weights and gradients of a model's sizes and nothing else: it is bound by memory."""
+    weights = [torch.randn_like(p).requires_grad_() for p in model.parameters()]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    return torch.optim.Adam(weights, 1e-3, fused=True).step  # type: ignore[return-value]
+
+
+def limit_of(run: Run, dtype: torch.dtype) -> Callable[[], None]:
+    """What a step cannot do without: its matrix products, and Adam's traffic.
+
+    A VAE decodes every sample; an AAE encodes again for its discriminator, and once more for its generator, with
+    gradients and Adam.
+    """
+    model = run.model
+    samples = run.settings.samples if model.codes == 2 else 1
+    parts = [products(model.encoder, BATCH, dtype), products(model.decoder, BATCH * samples, dtype)]
+    parts += [adams_traffic(model.encoder), adams_traffic(model.decoder)]
+    if run.settings.model == "aae":
+        parts += [parts[0], parts[2], products(model.encoder, BATCH, dtype, backward=False)]
+
+    def all_of_them() -> None:
+        for part in parts:
+            part()
+
+    return all_of_them
+
+
+def one_thread(x: Tensor) -> None:
+    """A training step as `make rows` trains: on one thread, against its products and Adam's traffic."""
+    with pinned(1):
+        for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+            if precision == "bfloat16" and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
+                print("one thread, bfloat16: left out, for this processor has no units for it")
+                continue
+            for model in ("ae", "vae", "aae"):
+                settings = replace(PROTOCOL, model=model, precision=precision, threads=1)
+                run = Run(x[:1024], x[:256], settings, seed=0)
+                run.model.train()
+                step, bare = medians(
+                    lambda run=run: run.step(*run.draw()), limit_of(run, dtype), repeats=7 if model == "vae" else 15
+                )
+                line(f"{model.upper()} step, one thread / products + Adam", precision, step / bare, "≤ 1.5",
+                     step / bare <= 1.5, f"{step * 1e3:.1f} ms / {bare * 1e3:.1f} ms")  # fmt: skip
 
 
 def lightning_epoch(loader: DataLoader, n_features: int, precision: str) -> Callable[[], None]:
@@ -322,6 +371,7 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, {THREADS} threads, torch {torch.__version__}, {data.name}"
           + ("" if has_full else " (RAPP_DATA is not set: NAP's fit is measured on the small data set)"))  # fmt: skip
     training_steps(torch.from_numpy(data.x[:1024]))
+    one_thread(torch.from_numpy(data.x[:1024]))
     against_lightning(data)
     stacks()
     with tempfile.TemporaryDirectory() as folder:
