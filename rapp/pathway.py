@@ -21,6 +21,7 @@ import torch
 from scipy.linalg import lapack, solve_triangular
 from torch import Tensor, nn
 
+from rapp.eval_mode import require_eval
 from rapp.threads import one_thread_if_forked
 
 Layers = Sequence[Callable[[Tensor], Tensor]] | nn.Sequential
@@ -42,6 +43,7 @@ def project(
     encoder: Layers, decoder: Callable[[Tensor], Tensor], x: Tensor
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
     """The whole pathway of x (N, …): h_0 … h_ℓ, x̂ (N, …), ĥ_0 … ĥ_ℓ."""
+    require_eval(encoder, decoder)
     h, code = encode(encoder, x)
     x_hat = decoder(code)
     if x_hat.shape != x.shape:
@@ -225,9 +227,7 @@ class Pathway:
         self.layers = list(range(0 if include_input else 1, depth + 1)) if layers is None else list(layers)
         if not self.layers or not all(0 <= i <= depth for i in self.layers):
             raise ValueError(f"layers must be numbers from 0 (input) to {depth} (last layer), got {self.layers}")
-        for part in (*encoder, decoder, getattr(decoder, "__self__", None)):
-            if isinstance(part, nn.Module) and any(module.training for module in part.modules()):
-                raise ValueError("encoder and decoder must be in eval mode: call model.eval() first")
+        require_eval(encoder, decoder)
         self.encoder, self.decoder, self.chunk = encoder, decoder, chunk
         self.whitening = whitening or Whitening()
 

@@ -186,6 +186,7 @@ class Deep(Detector):
 
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
         where = next(self.net.parameters()).device
+        self.net.eval()  # it is in everybody's reach; in training mode, scores would depend on the rows beside
         with self._seeded(where):
             rows = torch.as_tensor(x, dtype=torch.float32, device=where)
             parts = [self.measure(self.net, chunk) for chunk in rows.split(CHUNK)]
