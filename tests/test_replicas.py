@@ -72,11 +72,11 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(tmp_path, monkeypatch, interru
 
 def test_the_adversarial_part_pushes_codes_towards_the_prior():
     x = 4 + torch.randn(640, 24, generator=torch.Generator().manual_seed(1))
-    settings = Settings(n_layers=2, bottleneck=2, epochs=120, batch=64, threads=1, device="cpu")
+    settings = Settings(n_layers=2, bottleneck=2, epochs=60, batch=64, threads=1, device="cpu")
     distance = {}
     for name in ("aae", "ae"):
         seeds = train_stack([(x, x[:50], seed) for seed in range(4)], replace(settings, model=name), progress=False)
         codes = [one.model.encoder(x).detach() for one in seeds]
         distance[name] = sum(float(h.mean(0).norm() + (h.std(0) - 1).abs().sum()) for h in codes) / 4
-    # Of eight seeds each ratio was between 0.2 and 0.7, and rounding moves it; that of these four's means was 0.27.
-    assert distance["aae"] < 0.6 * distance["ae"]
+    # One seed's ratio lies between 0.3 and 0.9, and rounding moves it by 0.1; that of these four's means is 0.49.
+    assert distance["aae"] < 0.75 * distance["ae"]
