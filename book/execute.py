@@ -72,7 +72,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None
     beside = output.with_suffix(".running.ipynb")
     papermill.execute_notebook(
         str(notebook), str(beside), parameters, kernel_name="python3", progress_bar=False, log_output=False,
-        stderr_file=sys.stderr, extra_arguments=["--log-level=CRITICAL"],  # to the kernel its own end may be an ERROR
+        stderr_file=sys.stderr, start_timeout=600,  # on a busy machine a kernel needs more than papermill's minute
+        extra_arguments=["--log-level=CRITICAL"],  # to the kernel its own end may be an ERROR
     )  # fmt: skip
     beside.replace(output)
 

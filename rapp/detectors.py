@@ -17,11 +17,12 @@ from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
 from rapp.pathway import Pathway, Whitening
 from rapp.profiles import bottleneck, check_name, settings_for
-from rapp.settings import Settings
+from rapp.settings import Settings, pinned
 from rapp.training import train as train_one
 from rapp.trials import pathway_of
 
 METHODS = ("nap", "sap", "recon")
+THREADS = 1  # of the estimator: small batches gain little from a second core, and wait for it where it is busy
 
 
 def names() -> list[str]:
@@ -68,10 +69,11 @@ class PathwayDetector(Detector):
         about = Dataset("rows", rows, np.full(len(rows), "normal"), ("normal",), self.image_shape, "", "", "", ("",))
         settings = settings_for(self.profile, about, self.model, **self.changes)
         x, val = torch.from_numpy(rows).split([len(train), len(validation)])
-        self.trained = train_one(x, val, settings, seed, cache, progress)
-        self.where = self.trained.device
-        self._whitening = Whitening()
-        self._pathway().fit(x.to(self.where))
+        with pinned(settings.threads):
+            self.trained = train_one(x, val, settings, seed, cache, progress)
+            self.where = self.trained.device
+            self._whitening = Whitening()
+            self._pathway().fit(x.to(self.where))
         return self.trained.seconds
 
     def _pathway(self) -> Pathway:
@@ -79,7 +81,8 @@ class PathwayDetector(Detector):
 
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
         dtype = next(self.trained.model.parameters()).dtype
-        scores = self._pathway().score(torch.as_tensor(x, dtype=dtype, device=self.where))
+        with pinned(self.trained.settings.threads):
+            scores = self._pathway().score(torch.as_tensor(x, dtype=dtype, device=self.where))
         return {name: scores[name] for name in ("nap", "sap", "recon")}
 
 
@@ -87,7 +90,8 @@ class RaPP(OutlierMixin, BaseEstimator):
     """An autoencoder trained on normal rows, with a score along its projection pathway.
 
     Scale the features first: ``make_pipeline(StandardScaler(), RaPP())``. The input space enters the pathway, as for
-    tables in the authors' code, and a VAE decodes its mean. Training takes float32, scoring float64, on the CPU.
+    tables in the authors' code, and a VAE decodes its mean. Training takes float32, scoring float64, both on the CPU
+    and on one thread, so that a worker forked afterwards misses none.
 
     **Signs.** Everywhere else in rapp a higher score is more novel. Here scikit-learn's convention holds: higher is
     more *normal*, ``predict`` gives 1 for normal and −1 for novel, and so must y in ``scoring="roc_auc"``: with
@@ -137,6 +141,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.false_alarm_rate = false_alarm_rate
         self.random_state = random_state
 
+    @pinned(THREADS)
     def fit(self, X: ArrayLike, y: object = None) -> "RaPP":
         """Train on X (n, n_features), all normal, at least 2 rows; y is ignored.
 
@@ -152,7 +157,7 @@ class RaPP(OutlierMixin, BaseEstimator):
             raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
         settings = Settings(
             self.model, self.n_layers, width, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr, device="cpu",
-            threads=1,  # small batches gain little from a second core, and wait for it where it is busy
+            threads=THREADS,
         )  # fmt: skip
         random = check_random_state(self.random_state)
         rows = torch.from_numpy(x[random.permutation(len(x))])
@@ -166,6 +171,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.offset_ = -evaluation.threshold(normal, self.false_alarm_rate)
         return self
 
+    @pinned(THREADS)
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Normality of X (n, n_features): minus the pathway score, (n,) float64; higher is more normal."""
         check_is_fitted(self)

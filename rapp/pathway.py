@@ -21,6 +21,9 @@ import torch
 from scipy.linalg import lapack, solve_triangular
 from torch import Tensor, nn
 
+from rapp.eval_mode import require_eval
+from rapp.threads import one_thread_if_forked
+
 Layers = Sequence[Callable[[Tensor], Tensor]] | nn.Sequential
 
 
@@ -40,6 +43,7 @@ def project(
     encoder: Layers, decoder: Callable[[Tensor], Tensor], x: Tensor
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
     """The whole pathway of x (N, …): h_0 … h_ℓ, x̂ (N, …), ĥ_0 … ĥ_ℓ."""
+    require_eval(encoder, decoder)
     h, code = encode(encoder, x)
     x_hat = decoder(code)
     if x_hat.shape != x.shape:
@@ -94,6 +98,7 @@ class Whitening:
         if not 0 < self.cut < 1:
             raise ValueError(f"cut must lie between 0 and 1, got {cut}")
 
+    @one_thread_if_forked()
     def fit(self, chunks: Iterable[Tensor]) -> "Whitening":
         """One pass over chunks (n, D) of training differences.
 
@@ -146,10 +151,12 @@ class Whitening:
         self._parts_for: tuple[torch.dtype, torch.device] | None = None  # see _parts_like
         del self._gram, self._sum, self._shift, self._work
 
+    @one_thread_if_forked()
     def transform(self, d: Tensor) -> Tensor:
         """Whitened differences (N, rank) in d's dtype; their squared length is NAP."""
         return torch.cat([d[:, :0], *self._blocks(d)], dim=1)
 
+    @one_thread_if_forked()
     def squared_length(self, d: Tensor) -> Tensor:
         """Of the whitened differences, (N,) in d's dtype."""
         return sum((block.square().sum(1) for block in self._blocks(d)), d.new_zeros(len(d)))
@@ -220,9 +227,7 @@ class Pathway:
         self.layers = list(range(0 if include_input else 1, depth + 1)) if layers is None else list(layers)
         if not self.layers or not all(0 <= i <= depth for i in self.layers):
             raise ValueError(f"layers must be numbers from 0 (input) to {depth} (last layer), got {self.layers}")
-        for part in (*encoder, decoder, getattr(decoder, "__self__", None)):
-            if isinstance(part, nn.Module) and any(module.training for module in part.modules()):
-                raise ValueError("encoder and decoder must be in eval mode: call model.eval() first")
+        require_eval(encoder, decoder)
         self.encoder, self.decoder, self.chunk = encoder, decoder, chunk
         self.whitening = whitening or Whitening()
 
@@ -248,10 +253,12 @@ class Pathway:
             # What is 16 bits wide is aggregated in 32.
             yield (recon(rows, x_hat), d) if d.dtype.itemsize > 2 else (recon(rows.float(), x_hat.float()), d.float())
 
+    @one_thread_if_forked()
     def differences(self, x: Tensor) -> Tensor:
         """d(x), (N, Σ d_i), in one piece."""
         return torch.cat([d for _, d in self._chunks(x)])
 
+    @one_thread_if_forked()
     def fit(self, x_train: Tensor) -> "Pathway":
         """Fit NAP's normaliser on normal training rows (N, …), in one pass.
 
@@ -265,6 +272,7 @@ class Pathway:
             raise
         return self
 
+    @one_thread_if_forked()
     @torch.no_grad()
     def score(self, x: Tensor) -> dict[str, np.ndarray]:
         """``recon``, ``sap`` and, once fitted, ``nap`` of x (N, …): (N,) float64 each, higher = more novel.

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from rapp.autoencoders import KINDS, MODELS
+from rapp.threads import allowed
 
 PRECISIONS = ("float32", "bfloat16", "float64")
 WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # x86's instruction sets that multiply bfloat16 ten times slower than float32
@@ -86,7 +87,7 @@ def resolve_device(name: str) -> torch.device:
 def pinned(threads: int) -> Iterator[None]:
     """Compute on so many threads, and on as many as before afterwards: sums depend on it in their last digits."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(allowed(threads))
     try:
         yield
     finally:

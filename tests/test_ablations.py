@@ -7,6 +7,7 @@ import torch
 from rapp import ablations, whitenings
 from rapp.experiments import Cell, run_trial
 from rapp.settings import Settings
+from tests.conftest import SWAPS
 
 TINY = Settings(model="vae", n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
 
@@ -17,7 +18,7 @@ def test_over_epochs_is_the_run_that_a_trial_makes(blobs):
     table = ablations.over_epochs(blobs, Cell(TINY, "1"), at={best, 4})
     assert sorted(table["epoch"].unique()) == sorted({best, 4})
     at_best = table[table["epoch"] == best]
-    assert dict(zip(at_best["score"], at_best["auroc"], strict=True)) == pytest.approx(trial.aurocs())
+    assert dict(zip(at_best["score"], at_best["auroc"], strict=True)) == pytest.approx(trial.aurocs(), abs=SWAPS)
     assert at_best["val_error"].unique() == [trial.trained.history[best - 1]["val_error"]]
 
 
@@ -47,7 +48,7 @@ def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):
     all_rows = len(trial.split.train)
     assert sorted(table["rows"].unique()) == [12, all_rows]
     of = table[table["rows"] == all_rows].set_index("way")["auroc"]
-    assert of["rank"] == of["directions"].iloc[-1] == pytest.approx(trial.aurocs()["nap"], abs=2e-4)
+    assert of["rank"] == of["directions"].iloc[-1] == pytest.approx(trial.aurocs()["nap"], abs=SWAPS)
     assert set(of.index) == {"directions", "rank", "plain", "shrinkage", "chosen"}
     assert table.query("rows == 12 and way == 'rank'")["value"].item() == 10  # of 14 units, 4 are of the linear layer
 

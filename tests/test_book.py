@@ -36,6 +36,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
 
+PATIENCE = 300_000  # milliseconds: a busy machine's pages take their time, and Playwright gives up after 30 seconds
+
 
 class Links(HTMLParser):
     def __init__(self, text):
@@ -172,7 +174,21 @@ def test_plain_papermill_runs_a_notebook_with_other_parameters(tmp_path):
         str(ROOT / "notebooks" / "02_when_reconstruction_fails.ipynb"),
         str(out),
     ]
-    command += ["-p", "target", "8", "-p", "profile", "tiny", "-p", "seeds", "1", "--kernel", "python3"]
+    command += [
+        "-p",
+        "target",
+        "8",
+        "-p",
+        "profile",
+        "tiny",
+        "-p",
+        "seeds",
+        "1",
+        "--kernel",
+        "python3",
+        "--start-timeout",
+        "600",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "novel class is **8**" in json.dumps(json.loads(out.read_text()), ensure_ascii=False)
@@ -297,7 +313,7 @@ def test_of_two_builds_at_once_the_second_waits_and_says_so(tmp_path):
     command = [sys.executable, str(ROOT / "book" / "execute.py"), str(ROOT / "notebooks" / output.name), str(output)]
     command += ["--dataset", "digits", "--profile", "tiny"]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=300)[1] for process in both]
+    said = [process.communicate(timeout=1800)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     (waiting,) = [text for text in said if "another build is at it; waiting" in text]
     assert "the other build has made it" in waiting
@@ -343,7 +359,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -352,6 +368,7 @@ def browser():
 @pytest.mark.parametrize("name", PAGES)
 def test_in_a_browser(book, browser, name, width):
     page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_default_timeout(PATIENCE)
     outside, complaints = [], []
     page.on("request", lambda r: outside.append(r.url) if not r.url.startswith(("file:", "data:", "blob:")) else None)
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
@@ -359,7 +376,7 @@ def test_in_a_browser(book, browser, name, width):
     page.goto(f"file://{book}/html/{name}.html")
     page.wait_for_load_state("load")
     if name in (*CHAPTERS, "notation"):
-        page.wait_for_selector("mjx-container", timeout=20_000)
+        page.wait_for_selector("mjx-container")
         assert page.locator("mjx-merror").count() == 0
         assert page.locator("span.math:not(:has(mjx-container))").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0

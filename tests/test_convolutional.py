@@ -3,6 +3,7 @@ import torch
 
 from rapp.convolutional import ConvolutionalAutoencoder, train_convolutional
 from rapp.pathway import Pathway
+from rapp.settings import pinned
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (8, 8), (7, 10), (1, 5)])
@@ -15,7 +16,8 @@ def test_copies_have_the_shape_of_the_images(shape):
 
 def test_it_learns_is_reproducible_and_has_a_pathway():
     x = torch.rand(64, 1, 8, 1, generator=torch.Generator().manual_seed(0)) * torch.linspace(0, 1, 8)
-    models = [train_convolutional(x, epochs) for epochs in (1, 60, 60)]
+    with pinned(1):  # the last bits of sums depend on how they are shared out among threads
+        models = [train_convolutional(x, epochs) for epochs in (1, 60, 60)]
     before, after, again = ((model(x) - x).square().mean().item() for model in models)
     assert after < 0.8 * before
     assert again == after

@@ -3,8 +3,11 @@
 import re
 import subprocess
 import tomllib
+from importlib import metadata
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from tests.conftest import ROOT
 
@@ -35,6 +38,25 @@ def test_every_dependency_is_pinned_once():
     assert len(normal) == len(set(normal))
     for requirement in wanted:
         assert re.match(r"[\w.-]+", requirement)[0].lower() in normal, requirement
+
+
+def test_every_pin_runs_on_the_oldest_python_that_we_promise():
+    """Debian 12 ships 3.11.2, and a resolver that ran on a newer 3.11 does not see what asks for 3.11.5."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (promised,) = SpecifierSet(project["requires-python"])
+    assert promised.operator == ">="
+    oldest = promised.version + ".0" * (2 - promised.version.count("."))
+    seen = set()
+    for line in (ROOT / ".constraints.txt").read_text().splitlines():
+        pin = Requirement(line)
+        try:
+            wants = metadata.metadata(pin.name)["Requires-Python"] or ""
+        except metadata.PackageNotFoundError:
+            continue  # such as CUDA's, where torch is PyTorch's own CPU build
+        seen.add(pin.name.lower())
+        if metadata.version(pin.name) in pin.specifier:  # an environment of before says nothing of this pin
+            assert oldest in SpecifierSet(wants), f"{line} needs Python {wants}, we promise {oldest}: pin an older one"
+    assert seen > {"numpy", "torch", "pytest", "sphinx", "soupsieve"}
 
 
 def test_the_top_level_stays_small():

@@ -21,19 +21,27 @@ def same(a, b):
 
 @pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 def test_each_replica_is_the_model_trained_alone(model):
+    """Through 30 steps, in which each replica begins an epoch twice at least.
+
+    The first losses differ by rounding alone. Training amplifies it: where a channel is linear in a whole batch, batch
+    normalisation cancels its bias, whose gradient is then rounding and nothing else; Adam divides it by 1e-8. Over 30
+    models of each kind, later losses were up to 3e-11 apart and outputs up to 3e-10. The bounds are a hundred times
+    that and more, and any other rows, noise or statistics would be off by 1e-3.
+    """
     settings = replace(EXACT, model=model)
     stack = Stack([Run(*of[:2], settings, of[2]) for of in OF])
     alone = [Run(*of[:2], settings, of[2]) for of in OF]
     with pinned(1):
-        for _ in range(200):
-            stack.step()
+        for step in range(30):
+            losses = stack.step().tolist()
             for run in alone:
                 run.model.train()
-                run.step(*run.draw())
+            mine = [run.step(*run.draw()).item() for run in alone]
+            assert losses == pytest.approx(mine, rel=5e-9 if step else 1e-13)
     stack.settle()
     for mine, theirs in zip(stack.runs, alone, strict=True):
         x = VAL.double()
-        torch.testing.assert_close(mine.model.eval()(x), theirs.model.eval()(x), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(mine.model.eval()(x), theirs.model.eval()(x), rtol=1e-7, atol=1e-7)
 
 
 def test_a_stack_ends_where_single_runs_end_and_fills_a_cache_of_its_own_size(tmp_path):
@@ -96,9 +104,11 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(tmp_path, monkeypatch, interru
 
 def test_the_adversarial_part_pushes_codes_towards_the_prior():
     x = 4 + torch.randn(640, 24, generator=torch.Generator().manual_seed(1))
-    settings = Settings(model="aae", n_layers=2, bottleneck=2, epochs=60, batch=64, threads=1, device="cpu")
-    aae = train(x, x[:50], settings, progress=False).model
-    ae = train(x, x[:50], replace(settings, model="ae"), progress=False).model
-    off = {name: model.encoder(x).detach() for name, model in (("aae", aae), ("ae", ae))}
-    distance = {name: float(h.mean(0).norm() + (h.std(0) - 1).abs().sum()) for name, h in off.items()}
-    assert distance["aae"] < 0.5 * distance["ae"]
+    settings = Settings(n_layers=2, bottleneck=2, epochs=60, batch=64, threads=1, device="cpu")
+    distance = {}
+    for name in ("aae", "ae"):
+        seeds = train_stack([(x, x[:50], seed) for seed in range(4)], replace(settings, model=name), progress=False)
+        codes = [one.model.encoder(x).detach() for one in seeds]
+        distance[name] = sum(float(h.mean(0).norm() + (h.std(0) - 1).abs().sum()) for h in codes) / 4
+    # One seed's ratio lies between 0.3 and 0.9, and rounding moves it by 0.1; that of these four's means is 0.49.
+    assert distance["aae"] < 0.75 * distance["ae"]

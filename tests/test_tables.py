@@ -1,5 +1,9 @@
+import gzip
+
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from rapp import datasets
@@ -110,6 +114,98 @@ def test_files_that_are_no_tables(tmp_path):
     long.to_csv(tmp_path / "l.csv", index=False)
     with pytest.raises(DataError, match="200 different values"):
         load(str(tmp_path / "l.csv"), "y")
+
+
+LINES = "\n".join(f"{i / 7:.3f},{i % 5},{'ok' if i % 4 else 'worn'}" for i in range(N))
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ("wear,wear,kind", "2 columns are called 'wear'"),
+        ("kind,wear,kind", "2 columns are called 'kind'"),
+        ("kind,wear, kind", "2 columns are called 'kind'"),
+        ('"kind","a,b","kind"', "2 columns are called 'kind'"),
+        ("\ufeffkind,wear,kind", "2 columns are called 'kind'"),
+        ('\ufeff"kind",wear,kind', "2 columns are called 'kind'"),
+        ("kind,kind,kind", "3 columns are called 'kind'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_a_column_name_that_stands_twice_is_refused(tmp_path, name, header, named):
+    content = f"{header}\r\n{LINES}\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(DataError, match=f"{name}: {named}; rename them"):
+        load(str(tmp_path / name), "kind")
+
+
+def test_twice_in_parquet_and_several_at_once(tmp_path):
+    arrays = [pyarrow.array(column) for column in (GOOD["a"], GOOD["kind"], GOOD["b"], GOOD["kind"], GOOD["a"])]
+    pyarrow.parquet.write_table(pyarrow.table(arrays, names=["a", "kind", "b", "kind", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="2 columns are called 'a', and there are several called 'kind'; rename"):
+        load(str(tmp_path / "t.parquet"), "kind")
+
+
+def test_names_that_only_look_like_a_second_one_are_kept(tmp_path):
+    assert load(write(tmp_path, **{"a.1": GOOD["b"], "A": GOOD["b"] + 0.5, "Kind": GOOD["b"]}), "kind").x.shape == (
+        N,
+        7,
+    )
+
+
+COPIES = {
+    "the same words": GOOD["kind"],
+    "other words": np.where(GOOD["kind"] == "ok", "pass", "fail"),
+    "whole numbers": (GOOD["kind"] == "ok").astype(int),
+    "truth values": GOOD["kind"] == "ok",
+    "any two numbers": np.where(GOOD["kind"] == "ok", -0.37, 12.5),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_the_label_under_another_name_is_dropped_and_said(tmp_path, capsys, name, copy):
+    data = load(write(tmp_path, name, verdict=copy), "kind")
+    assert data.x.shape == (N, 4)  # as without it
+    note = "dropped as the label 'kind' under another name (each class has one value of its own): verdict"
+    assert data.notes == (note,)
+    assert capsys.readouterr().err == f"rapp: {name}: {note}\n"
+
+
+def test_of_three_classes_the_label_in_numbers_is_dropped_too(tmp_path):
+    kind = np.array(["ok", "worn", "broken"])[np.arange(N) % 3]
+    data = load(write(tmp_path, kind=kind, colour="red", code=np.arange(N) % 3 * 10), "kind")
+    assert [note for note in data.notes if note.endswith(": code") and "label 'kind'" in note]
+    assert data.x.shape == (N, 2)
+
+
+def test_what_gives_away_a_part_of_the_label_is_kept_and_said(tmp_path, capsys):
+    kind = np.array(["ok", "worn", "broken"])[np.arange(N) % 3]
+    columns = {"colour": "red", "is_fault": kind != "ok", "tool": np.arange(N) % 5}
+    data = load(write(tmp_path, kind=kind, **columns), "kind")
+    assert data.x.shape == (N, 4)
+    (note,) = [note for note in data.notes if note.startswith("kept")]
+    assert "without exception: is_fault; if made from 'kind', remove it" in note
+    assert note in capsys.readouterr().err
+    data = load(write(tmp_path, kind=np.where(kind == "ok", "ok", "fault"), colour="red", fault=kind), "kind")
+    assert data.x.shape == (N, 5)
+    assert "without exception: fault;" in data.notes[-1]
+
+
+def test_features_that_tell_classes_apart_are_no_copies(tmp_path):
+    """Each value of a continuous column is one row's, and so one class's, even where a threshold parts the classes."""
+    novel = GOOD["kind"] != "ok"
+    data = load(write(tmp_path, apart=GOOD["a"] + 5 * novel, nearly=np.where(np.arange(N) == 3, ~novel, novel)), "kind")
+    assert data.x.shape == (N, 6)
+    assert data.notes == ()
+
+
+def test_a_note_is_said_once_by_a_process_and_its_children(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RAPP_SAID", "")
+    path = write(tmp_path, same=1)
+    for _ in range(2):
+        load(path, "kind")
+    assert capsys.readouterr().err == "rapp: t.csv: dropped as constant: same\n"
 
 
 @pytest.mark.parametrize(

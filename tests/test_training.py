@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,27 +84,28 @@ def test_train_takes_an_interrupted_run_up_from_its_checkpoint(tmp_path, monkeyp
     assert [path.name.split(".", 1)[1] for path in tmp_path.iterdir()] == ["safetensors"]
 
 
+ENDLESS = replace(SMALL, epochs=10**9)  # however fast the machine is and however late we kill, it is not done
 KILLED = """
 import sys
 from pathlib import Path
 from rapp import training
-from tests.test_training import SMALL, X, X_VAL, replace
+from tests.test_training import ENDLESS, X, X_VAL
 training.CHECKPOINT_SECONDS = 0
-training.train(X, X_VAL, replace(SMALL, epochs=3000), seed=2, cache=Path(sys.argv[1]), progress=False)
+training.train(X, X_VAL, ENDLESS, seed=2, cache=Path(sys.argv[1]), progress=False)
 """
 
 
 def test_a_kill_leaves_a_whole_checkpoint(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*.checkpoint.safetensors")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 600  # where others keep all cores busy, importing torch alone can take a minute
+    while not list(tmp_path.glob("*.checkpoint.safetensors")) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    assert child.wait() == -signal.SIGKILL
     (checkpoint,) = tmp_path.glob("*.checkpoint.safetensors")
-    run = Run(X, X_VAL, replace(SMALL, epochs=3000), 2)
+    run = Run(X, X_VAL, ENDLESS, 2)
     run.restore(*store.load(checkpoint))
-    assert 0 < len(run.history) < 3000
+    assert run.history
     fresh = Run(X, X_VAL, run.settings, 2)
     with pinned(SMALL.threads):
         for _ in run.history:
@@ -156,14 +158,14 @@ def test_widths_can_be_set_and_threads_are_given_back():
 def test_compiling_trains_the_same_model_up_to_rounding():
     plain = train(X, X_VAL, replace(SMALL, epochs=2), progress=False)
     compiled = train(X, X_VAL, replace(SMALL, epochs=2, compile=True), progress=False)
-    assert compiled.history[-1]["val_error"] == pytest.approx(plain.history[-1]["val_error"], rel=1e-3)
+    assert compiled.history[-1]["val_error"] == pytest.approx(plain.history[-1]["val_error"], rel=1e-2)
 
 
 def test_the_minutes_are_said_first_and_nothing_goes_to_stdout(capsys):
     train(X, X_VAL, SMALL, progress=True)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "ae, 4 epochs: about 0.0 min on cpu" in err
+    assert re.search(r"ae, 4 epochs: about \d+\.\d min on cpu", err)  # how many, a busy machine decides
 
 
 @pytest.mark.parametrize(

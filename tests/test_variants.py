@@ -11,6 +11,7 @@ from rapp.experiments import Cell, run_trial
 from rapp.pathway import Pathway, Whitening
 from rapp.settings import Settings
 from rapp.training import Run
+from tests.conftest import SWAPS
 
 TINY = Settings(model="vae", n_layers=3, bottleneck=2, samples=1, epochs=4, batch=16, threads=1, device="cpu")
 SCORES = ["recon", "sap", "nap"]
@@ -35,7 +36,7 @@ def protocol(entry):
 
 
 def same(found, expected):
-    assert found[SCORES].to_dict() == pytest.approx({name: expected[name] for name in SCORES}, abs=1e-6)
+    assert found[SCORES].to_dict() == pytest.approx({name: expected[name] for name in SCORES}, abs=SWAPS)
 
 
 def test_the_protocol_is_the_trial_that_others_train(entry, blobs, protocol):
@@ -53,7 +54,7 @@ def test_choices_of_scoring_are_those_of_the_pathway(entry, blobs, protocol):
     whole = trial.pathway(every, whitening).score(trial.x("test"))
     found = protocol["input in the pathway", "yes"]
     assert found.to_dict() == pytest.approx(
-        {name: evaluation.auroc(trial.split.is_novel, whole[name]) for name in ("sap", "nap")}, abs=1e-6
+        {name: evaluation.auroc(trial.split.is_novel, whole[name]) for name in ("sap", "nap")}, abs=SWAPS
     )
     model = trial.trained.model
     of_mean = Pathway(model.encoder, model.decode).fit(trial.x("train")).score(trial.x("test"))
@@ -63,7 +64,7 @@ def test_choices_of_scoring_are_those_of_the_pathway(entry, blobs, protocol):
     )
     d = trial.pathway().differences(trial.x("test"))[:, : -TINY.bottleneck]
     sap_of_mu = evaluation.auroc(trial.split.is_novel, d.square().sum(1))
-    assert protocol["code in the pathway", "μ alone", "sap"] == pytest.approx(sap_of_mu, abs=1e-6)
+    assert protocol["code in the pathway", "μ alone", "sap"] == pytest.approx(sap_of_mu, abs=SWAPS)
     assert ("rank cut", "none: every singular value", "nap") in protocol
 
 
@@ -78,7 +79,7 @@ def test_a_table_has_its_input_in_the_pathway_and_fewer_choices(entry, blobs, mo
     trial.pathway(layers, whitening).fit(trial.x("train"))
     hidden = trial.pathway(layers, whitening).score(trial.x("test"))
     without = {name: evaluation.auroc(trial.split.is_novel, hidden[name]) for name in ("sap", "nap")}
-    assert found["input in the pathway", "no"].to_dict() == pytest.approx(without, abs=1e-6)
+    assert found["input in the pathway", "no"].to_dict() == pytest.approx(without, abs=SWAPS)
     same(found[variants.PROTOCOL], trial.aurocs())
     left_out = {variant.factor for variant in variants.TRAINED if not variants._has(of_table, variant)}
     assert left_out == {"Adam of the AAE's generator", "bottleneck", "pixels"}

@@ -162,8 +162,8 @@ class Deep(Detector):
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:
         self._seed, where = seed, resolve_device(self.device)
         self.where = where.type
-        x, val = (torch.as_tensor(rows, dtype=torch.float32, device=where) for rows in (train, validation))
         with self._seeded(where):
+            x, val = (torch.as_tensor(rows, dtype=torch.float32, device=where) for rows in (train, validation))
             self.net = self.build().to(where)
             key = self._key(x, val, where)
             path = cache / f"{key[:16]}.safetensors" if cache else None
@@ -187,8 +187,9 @@ class Deep(Detector):
 
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
         where = next(self.net.parameters()).device
-        rows = torch.as_tensor(x, dtype=torch.float32, device=where)
+        self.net.eval()  # it is in everybody's reach; in training mode, scores would depend on the rows beside
         with self._seeded(where):
+            rows = torch.as_tensor(x, dtype=torch.float32, device=where)
             parts = [self.measure(self.net, chunk) for chunk in rows.split(CHUNK)]
         return {name: torch.cat([part[name] for part in parts]).detach().cpu().numpy() for name in parts[0]}
 

@@ -24,6 +24,7 @@ from sklearn.svm import OneClassSVM
 from threadpoolctl import threadpool_limits
 
 from rapp.baselines.base import Detector
+from rapp.threads import allowed
 
 MEDIAN_OF = 1000  # rows between which distances are measured
 
@@ -78,11 +79,11 @@ class Estimated(Detector):
         """Fitted, with ``score_samples``: (N, n_features) float64 → (N,), higher = more normal."""
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
-        with threadpool_limits(self.threads):
+        with threadpool_limits(allowed(self.threads)):
             self._estimator = self.estimator(train.astype(np.float64), validation.astype(np.float64), seed)
 
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        with threadpool_limits(self.threads):
+        with threadpool_limits(allowed(self.threads)):
             return {"score": -self._estimator.score_samples(x.astype(np.float64))}
 
 

@@ -1,0 +1,33 @@
+"""A forked process computes on one thread: OpenMP's others, which torch's sums wait for, did not survive the fork.
+
+A service that has scored once and then forks its workers (gunicorn --preload, ``multiprocessing`` on Linux, joblib's
+"multiprocessing") would otherwise wait for good at its first product of matrices. One thread starts no others, so it
+works whatever the parent has done; sums differ in their last digits.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+_PROCESS = os.getpid()  # that imported this; one that was forked afterwards has another number
+
+
+def allowed(threads: int) -> int:
+    """``threads``, or 1 in a process that was forked since rapp was imported."""
+    return threads if os.getpid() == _PROCESS else 1
+
+
+@contextmanager
+def one_thread_if_forked() -> Iterator[None]:
+    """Compute on one thread in a forked process, and on as many as before afterwards; elsewhere change nothing."""
+    before = torch.get_num_threads()
+    if allowed(before) == before:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
