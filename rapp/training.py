@@ -17,6 +17,7 @@ from tqdm import tqdm
 from rapp import replicas, store
 from rapp.autoencoders import MODELS, Autoencoder, descend
 from rapp.settings import Settings, pinned, resolve_device
+from rapp.threads import one_thread_if_forked
 
 CHECKPOINT_SECONDS = 60  # an interrupted run loses at most this, plus an epoch
 CHECKPOINT_SHARE = 0.05  # of the time at most goes into checkpoints
@@ -250,6 +251,7 @@ def train(
     return train_stack([(x_train, x_val, seed)], settings, cache, progress)[0]
 
 
+@one_thread_if_forked()
 def train_stack(
     of: Sequence[tuple[Tensor, Tensor, int]],
     settings: Settings,
