@@ -13,9 +13,9 @@ from sklearn.decomposition import PCA
 from rapp import evaluation, whitenings
 from rapp.datasets import Dataset
 from rapp.experiments import features, scored
+from rapp.run import Run, Trained
 from rapp.settings import Settings, pinned
 from rapp.splits import Split
-from rapp.training import Run, Trained
 from rapp.trials import SCORING_THREADS, Cell, Trial
 
 

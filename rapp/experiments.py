@@ -1,5 +1,6 @@
 """From cells to trials: what the cache lacks is trained, everything is scored."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
 from rapp.pathway import Whitening, encode, nap, sap
 from rapp.replicas import stack_size
+from rapp.run import Trained
 from rapp.settings import RivalSettings, Settings, pinned, resolve_device
 from rapp.splits import Split, split
-from rapp.training import Run, Trained, cache_files, model_key, say, train_stack
+from rapp.training import cache_files, model_key, say, train_stack
 from rapp.trials import SCORING_THREADS, Cell, RivalTrial, Scored, Trial
 
 
@@ -96,16 +98,13 @@ def _train_missing(jobs: Sequence[_Job]) -> None:
         for stack in stacks:
             _train(stack, progress=True)
         return
-    with pinned(threads):
-        one_of = {stack[0].settings: stack[0].inputs() for stack in stacks}
-        each = {of: Run(*rows[:2], of, seed=0).estimate() * of.epochs for of, rows in one_of.items()}
-        seconds = sum(each[stack[0].settings] for stack in stacks)
-    say(f"{len(jobs)} models to train, {at_once} processes: about {seconds / at_once / 60:.0f} min or more")
-    done = 0
+    say(f"{len(jobs)} models to train, {at_once} processes")
+    done, start = 0, time.monotonic()
     work = (delayed(_train)(stack, progress=False) for stack in stacks)
     for trained in Parallel(n_jobs=at_once, return_as="generator_unordered")(work):
         done += len(trained)
-        say(f"{done} of {len(jobs)} models trained")
+        minutes = (time.monotonic() - start) / done * (len(jobs) - done) / 60
+        say(f"{done} of {len(jobs)} models trained, about {minutes:.0f} min left")
 
 
 def scored(data: Dataset, cell: Cell, rows: Split, x: np.ndarray, trained: Trained) -> Trial:

@@ -1,6 +1,6 @@
 """Several training runs of one architecture as a single stack of tensors: classes × seeds train together.
 
-Each replica keeps its own rows, shuffles, noise, validation and best epoch (those of its ``training.Run``); only the
+Each replica keeps its own rows, shuffles, noise, validation and best epoch (those of its ``Run``); only the
 arithmetic of a step is shared, by ``torch.func.vmap`` over the plain modules. How that rounds depends on the number of
 networks in the stack, not on which they are: so a stack is filled up with copies to a fixed number, and every network
 can be trained again alone, bit for bit (on the same machine, with the same versions).
@@ -8,18 +8,14 @@ can be trained again alone, bit for bit (on the same machine, with the same vers
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from rapp.autoencoders import descend
-
-if TYPE_CHECKING:
-    from rapp.training import Run
+from rapp.run import Run, adam
 
 NARROW = 100  # features; up to here a stack trains faster on a CPU, too (`make bench` measures it)
 STACK = 8  # networks in a CPU's stack: a fixed number, so that no rounding depends on cores or on other networks
@@ -33,12 +29,6 @@ def stack_is_faster(n_features: int, device: torch.device) -> bool:
 def stack_size(n_features: int, device: torch.device) -> int:
     """How many networks train side by side, where there is no reason for another number: 1 or ``STACK``."""
     return STACK if stack_is_faster(n_features, device) else 1
-
-
-def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Adam:
-    """The optimizer of all updates; one that a CUDA graph can record, where there is CUDA."""
-    parameters = list(parameters)
-    return torch.optim.Adam(parameters, lr, fused=True, capturable=parameters[0].is_cuda)
 
 
 class _Replayed:
@@ -91,7 +81,7 @@ class Stack:
         size: the number R of networks in the stack, which copies of the first run make up; 0 for as many as runs.
     """
 
-    def __init__(self, runs: Sequence["Run"], size: int = 0):
+    def __init__(self, runs: Sequence[Run], size: int = 0):
         self.runs, self.copies = runs, max(0, size - len(runs))
         first, filled = runs[0], [*runs, *[runs[0]] * self.copies]
         params, buffers = stack_module_state([run.model for run in filled])  # each (R, …)
@@ -162,18 +152,6 @@ class Stack:
         for run in self.runs:
             run.seconds += (time.perf_counter() - start) / len(self.runs)
 
-    def estimate(self) -> float:
-        """Seconds an epoch, from a few steps of a throw-away stack."""
-        settings = replace(self.runs[0].settings, compile=False)
-        trial = Stack(
-            [type(run)(run.x_train, run.x_val, settings, seed=0) for run in self.runs], len(self.runs) + self.copies
-        )
-        for warm_up in (True, False):
-            start = time.perf_counter()
-            for _ in range(1 if warm_up else 4):
-                trial.step().sum().item()
-        return (time.perf_counter() - start) / 4 * self.runs[0].steps
-
     def _load(self, r: int) -> None:
         """Copy replica r's weights into its own model."""
         model = self.runs[r].model
@@ -184,10 +162,10 @@ class Stack:
         """Copy weights and moments into the runs, so that each can be saved as if it had trained alone."""
         for r, run in enumerate(self.runs):
             self._load(r)
-            for part, adam in run.adams.items():
-                state = adam.state_dict()
+            for part, mine in run.adams.items():
+                state = mine.state_dict()
                 state["state"] = {
                     i: {name: value if name == "step" else value[r].clone() for name, value in moments.items()}
                     for i, moments in self.adams[part].state_dict()["state"].items()
                 }
-                adam.load_state_dict(state)
+                mine.load_state_dict(state)

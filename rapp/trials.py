@@ -15,9 +15,10 @@ from rapp import evaluation
 from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
 from rapp.pathway import Pathway, Whitening
+from rapp.run import Trained
 from rapp.settings import RivalSettings, Settings, pinned
 from rapp.splits import Split, split
-from rapp.training import RECIPE, Trained
+from rapp.training import RECIPE
 
 SCORING_THREADS = min(2, cpu_count())  # pinned as in training; a core more or less is in the seventh digit
 SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}  # along the pathway, and what tables call them

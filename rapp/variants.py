@@ -21,8 +21,9 @@ from rapp.autoencoders import MODELS
 from rapp.cells import Entry
 from rapp.experiments import features, sap_and_nap
 from rapp.profiles import ParameterError
+from rapp.run import Run
 from rapp.settings import RivalSettings, Settings, pinned
-from rapp.training import Run, say
+from rapp.training import say
 from rapp.trials import SCORES, SCORING_THREADS, Trial
 
 COLUMNS = ["factor", "value", *cells.COLUMNS]

@@ -30,9 +30,9 @@ from rapp.autoencoders import Autoencoder
 from rapp.evaluation import auroc
 from rapp.experiments import run_stack
 from rapp.pathway import Pathway, Whitening, nap, project
+from rapp.run import Run
 from rapp.settings import WITHOUT_BFLOAT16, Settings, pinned
 from rapp.splits import split
-from rapp.training import Run
 
 THREADS, BATCH = 2, 256
 PROTOCOL = Settings(threads=THREADS, batch=BATCH, device="cpu")

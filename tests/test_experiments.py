@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rapp import cells, datasets, experiments, published, replicas
+from rapp import cells, datasets, experiments, published, replicas, run
 from rapp.baselines.classical import PCAReconstruction
 from rapp.experiments import Cell, layer_aurocs, rows_of, run_trial, run_trials, trained_afresh
 from rapp.profiles import settings_for
@@ -84,7 +84,7 @@ def test_a_second_run_trains_nothing(blobs, monkeypatch, tmp_path):
     monkeypatch.setenv("RAPP_CACHE", str(tmp_path))
     cells = [Cell(TINY, "0", seed) for seed in (0, 1)]
     first = rows_of(run_trials(blobs, cells))
-    monkeypatch.setattr(experiments.Run, "epoch", None)  # nothing here may train; workers would fill the cache unseen
+    monkeypatch.setattr(run.Run, "epoch", None)  # nothing here may train; workers would fill the cache unseen
     monkeypatch.setattr(replicas.Stack, "epoch", None)
     monkeypatch.setattr(experiments, "Parallel", None)
     assert rows_of(run_trials(blobs, cells)).equals(first)

@@ -139,7 +139,7 @@ sys.exit(cli.main(["run", "--profile", "tiny", "--dataset", "digits", "--target"
 WAITS = """
 import time
 from rapp import grid
-from rapp.training import Run
+from rapp.run import Run
 grid.STACK, epoch = 1, Run.epoch
 def wait(run):
     if list(Path(sys.argv[1]).rglob("*.json")):

@@ -5,8 +5,9 @@ import torch
 
 from rapp import store, training
 from rapp.replicas import Stack
+from rapp.run import Run
 from rapp.settings import Settings, pinned
-from rapp.training import Run, train, train_stack
+from rapp.training import train, train_stack
 
 EXACT = Settings(n_layers=3, bottleneck=12, epochs=20, batch=32, threads=1, precision="float64", device="cpu")
 GENERATOR = torch.Generator().manual_seed(0)

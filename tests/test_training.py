@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from rapp import store, training
+from rapp.run import Run, reconstruction_error
 from rapp.settings import Settings, pinned
-from rapp.training import Run, train
+from rapp.training import train
 from tests.conftest import ROOT
 
 SMALL = Settings(n_layers=3, bottleneck=3, samples=2, epochs=4, batch=16, threads=1, device="cpu")
@@ -47,7 +48,7 @@ def test_training_learns_and_keeps_the_best_epoch():
     errors = [entry["val_error"] for entry in trained.history]
     assert errors[-1] < 0.8 * errors[0]
     assert trained.best_epoch == 1 + errors.index(min(errors))
-    assert training.reconstruction_error(trained.model, X_VAL) == pytest.approx(min(errors), rel=1e-6)
+    assert reconstruction_error(trained.model, X_VAL) == pytest.approx(min(errors), rel=1e-6)
     assert not trained.model.training
 
 
@@ -161,11 +162,13 @@ def test_compiling_trains_the_same_model_up_to_rounding():
     assert compiled.history[-1]["val_error"] == pytest.approx(plain.history[-1]["val_error"], rel=1e-2)
 
 
-def test_the_minutes_are_said_first_and_nothing_goes_to_stdout(capsys):
+def test_a_log_says_what_is_trained_and_the_time_left_and_nothing_goes_to_stdout(capsys, monkeypatch):
+    monkeypatch.setattr(training, "LOG_SECONDS", -1)
     train(X, X_VAL, SMALL, progress=True)
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.search(r"ae, 4 epochs: about \d+\.\d min on cpu", err)  # how many, a busy machine decides
+    assert err.startswith("rapp: ae, 4 epochs on cpu\n")
+    assert re.search(r"ae, epoch 1 of 4, about \d+ min left", err)  # how many, a busy machine decides
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from torch import nn
 from rapp import cells, cli, datasets, evaluation, published, variants
 from rapp.experiments import Cell, run_trial
 from rapp.pathway import Pathway, Whitening
+from rapp.run import Run
 from rapp.settings import Settings
-from rapp.training import Run
 from tests.conftest import SWAPS
 
 TINY = Settings(model="vae", n_layers=3, bottleneck=2, samples=1, epochs=4, batch=16, threads=1, device="cpu")
