@@ -38,7 +38,10 @@ NOTEBOOKS := $(filter-out $(ON_REQUEST),$(notdir $(wildcard notebooks/*.ipynb)))
 GENERAL  := $(notdir $(shell grep -L '"dataset = ' notebooks/*.ipynb))
 CHAPTERS := $(NOTEBOOKS:%=$(BUILD)/runs/$(firstword $(KEYS))/%) \
             $(foreach key,$(KEYS),$(patsubst %,$(BUILD)/runs/$(key)/%,$(filter-out $(GENERAL),$(NOTEBOOKS))))
-MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/paper/* book/results/* book/results/*/*)
+MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/paper/*)
+# The chapters that show published rows; new rows make these stale and no others.
+RESULTS  := $(filter-out book/results/plan.csv,$(wildcard book/results/*.* book/results/*/*))
+SHOW_ROWS := $(notdir $(shell grep -lE 'published\.(our_rows|committed|has_rows|ablations|from_scores|about)' notebooks/*.ipynb))
 PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*')
 SETTINGS  = --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
 
@@ -72,6 +75,7 @@ define chapters
 $(BUILD)/runs/$(2)/%.ipynb: notebooks/%.ipynb $(MODULE) book/execute.py $(wildcard $(1)) | $(READY)
 	@$(PY) book/execute.py $$< $$@ --dataset $(call quoted,$(1)) $(call label_of,$(1)) $$(SETTINGS) \
 	  $(if $(SCHEDULER),--scheduler $(call quoted,$(SCHEDULER)))
+$(SHOW_ROWS:%=$(BUILD)/runs/$(2)/%): $(RESULTS)
 $(BUILD)/runs/$(2)/03_rapp.ipynb: | $(BUILD)/runs/$(2)/02_when_reconstruction_fails.ipynb
 $(BUILD)/runs/$(2)/04_base_models.ipynb: | $(BUILD)/runs/$(2)/03_rapp.ipynb
 endef

@@ -210,41 +210,6 @@ def table(rows: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
     return text.rename_axis(["choice", "value"]).reset_index()
 
 
-def steady(rows: pd.DataFrame, score: str = "nap") -> dict[str, list[str]]:
-    """The choices that change a score in the same direction in every cell that has them.
-
-    Args:
-        rows: as ``collect``.
-        score: recon, sap or nap.
-
-    Returns:
-        "raises" and "lowers" → "choice: value".
-    """
-    pairs = _paired(rows[(rows["score"] == score)])
-    pairs = pairs[pairs["factor"] != PROTOCOL[0]]
-    change = (pairs["auroc"] - pairs["auroc_of_protocol"]).groupby([pairs["factor"], pairs["value"]])
-    sides = {"raises": change.min() > 0, "lowers": change.max() < 0}
-    return {side: [f"{factor}: {value}" for factor, value in of.index[of]] for side, of in sides.items()}
-
-
-def largest(rows: pd.DataFrame, score: str = "nap") -> dict[str, str]:
-    """Of each model the choice that moves the mean of a score most, either way.
-
-    Args:
-        rows: as ``collect``.
-        score: recon, sap or nap.
-
-    Returns:
-        model → "choice: value (change)".
-    """
-    pairs = _paired(rows[rows["score"] == score])
-    pairs = pairs[pairs["factor"] != PROTOCOL[0]]
-    change = (pairs["auroc"] - pairs["auroc_of_protocol"]).groupby([pairs[of] for of in ("model", "factor", "value")])
-    mean = change.mean()
-    at = mean.abs().groupby("model").idxmax()
-    return {model: f"{factor}: {value} ({mean[model, factor, value]:+.3f})" for model, factor, value in at}
-
-
 def _paired(rows: pd.DataFrame) -> pd.DataFrame:
     """Each row with the AUROC that the protocol has in the same cell."""
     cell = [*cells.KEY, "score"]

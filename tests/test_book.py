@@ -60,6 +60,17 @@ def pages(book):
     return {name: Links((book / "html" / f"{name}.html").read_text(encoding="utf-8")) for name in PAGES}
 
 
+def test_new_rows_make_the_pages_that_show_rows_stale_and_no_others(book, make):
+    words = ["book", "PROFILE=tiny", f"BUILD={book}"]
+    assert "execute.py" not in make("-n", *words).stdout
+    planned = make("-n", "-W", "book/results/table2.csv", *words).stdout
+    chapters = {Path(word).stem for line in planned.splitlines() for word in line.split() if "notebooks/" in word}
+    shown = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb") if "published.our_rows" in path.read_text()}
+    assert shown <= chapters
+    assert {"09_who_wins_where", "10_paper_tables"} <= chapters
+    assert not {"01_anomaly_detection", "02_when_reconstruction_fails", "03_rapp", "05_classical"} & chapters
+
+
 def test_every_link_and_image_leads_somewhere(book, pages):
     for page in pages.values():
         for target in page.targets:

@@ -60,6 +60,38 @@ def test_claims_on_one_digit_take_the_rows_that_the_table_takes(rows):
     pd.testing.assert_frame_equal(paper_tables.table2(mixed), paper_tables.table2(rows))
 
 
+def test_a_mean_has_one_profile_and_whole_seeds(rows):
+    block = (rows["dataset"] == "mnist") & (rows["setting"] == "multimodal") & (rows["model"] == "ae")
+    mine = rows[block].assign(profile="paper epochs=100 precision=bfloat16", precision="bfloat16")
+    one = mine[mine["target"] == "1"]
+    more = [one.assign(seed=seed, auroc=0.1) for seed in (2, 3)]  # further runs of one digit
+    other = one.assign(profile="paper epochs=200", epochs=200, auroc=0.2)  # one digit for longer
+    plain = one.assign(profile="paper epochs=100", seed=0, auroc=0.3)  # and in float32
+    mixed = pd.concat([mine, *more, other, plain])
+    table = paper_tables.table2(mixed).dropna(subset="ours")
+    assert (table["seeds"] == 2).all()
+    assert (table["classes"] == 10).all()
+    assert table["ours"].tolist() == pytest.approx(table["paper"].tolist())
+    alone = paper_tables.of_one_class(mixed, "mnist", "1")
+    assert set(alone["profile"]) == {"paper epochs=200"}
+    alone = paper_tables.of_one_class(pd.concat([mine, *more, plain]), "mnist", "1")
+    assert alone["seed"].nunique() == 4  # the most seeds, of as many epochs
+
+
+def test_runs_of_one_class_tell_their_spread_or_that_there_is_one(rows):
+    one = paper_tables.of_one_class(rows, "mnist", "1")
+    one.loc[(one["model"] == "ae") & (one["score"] == "nap"), "auroc"] = [0.5, 0.7]
+    one = one[(one["model"] != "vae") | (one["seed"] == 0)]
+    table = paper_tables.runs(one).set_index("model")
+    assert table["runs"].to_dict() == {"ae": 2, "vae": 1, "aae": 2}
+    assert table.loc["ae", "NAP"] == f"0.600 ± {np.std([0.5, 0.7], ddof=1):.3f}"
+    assert table.loc["vae", "NAP"] == "0.965"
+    line = claims.ledger(rows[(rows["model"] != "vae") | (rows["seed"] == 0)]).set_index("claim")
+    line = line.loc["There, NAP lifts the VAE to 0.905"]
+    assert line["evidence"].endswith("(one run)")
+    assert line["verdict"] == "reproduced so far"
+
+
 def test_what_is_off_is_counted(rows):
     off = rows["score"].eq("nap") & rows["dataset"].eq("mnist") & rows["setting"].eq("multimodal")
     rows.loc[off, "auroc"] = 0.4
