@@ -18,6 +18,9 @@ import nbformat
 import yaml
 from execute import alone, title
 
+from rapp import paper_tables, published
+from rapp.autoencoders import MODELS
+
 BOOK = Path(__file__).parent
 
 
@@ -39,6 +42,17 @@ def glance(notebook: Path, staged: Path) -> str:
             elif "text/markdown" in data:
                 parts.append(data["text/markdown"])
     return "\n\n".join(parts)
+
+
+def full_scale() -> str:
+    """The published result on all 70,000 digits, as Markdown for the intro page."""
+    rows = published.our_rows("paper")
+    rows = paper_tables.of_one_class(rows[rows["model"].isin(list(MODELS))], "mnist", "1")
+    if rows.empty:
+        return "No rows are published yet."
+    table = paper_tables.runs(rows).assign(model=lambda table: table["model"].str.upper())
+    table = table.sort_values("model", key=lambda names: names.str.len(), kind="stable")
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def parameters(notebook: Path) -> list[str]:
@@ -160,7 +174,8 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
         shutil.copy(path, staged)
     text = intro or (staged / "intro.md").read_text(encoding="utf-8")
     glances = "\n\n".join(part for path in shown if (part := glance(path, staged)))
-    (staged / "intro.md").write_text(text.replace("{{ glance }}", glances), encoding="utf-8")
+    text = text.replace("{{ glance }}", glances).replace("{{ full scale }}", full_scale())
+    (staged / "intro.md").write_text(text, encoding="utf-8")
     (staged / "status.md").write_text(status(notebooks), encoding="utf-8")
     if sites:
         (staged / "sites.md").write_text(sites, encoding="utf-8")
