@@ -38,17 +38,17 @@ NOTEBOOKS := $(filter-out $(ON_REQUEST),$(notdir $(wildcard notebooks/*.ipynb)))
 GENERAL  := $(notdir $(shell grep -L '"dataset = ' notebooks/*.ipynb))
 CHAPTERS := $(NOTEBOOKS:%=$(BUILD)/runs/$(firstword $(KEYS))/%) \
             $(foreach key,$(KEYS),$(patsubst %,$(BUILD)/runs/$(key)/%,$(filter-out $(GENERAL),$(NOTEBOOKS))))
-MODULE   := $(shell find rapp -name '*.py') .constraints.txt $(wildcard book/paper/*)
+MODULE   := $(shell find rapp book/rappbook -name '*.py') .constraints.txt $(wildcard book/paper/*)
 # The chapters that show published rows; new rows make these stale and no others.
 RESULTS  := $(filter-out book/results/plan.csv,$(wildcard book/results/*.* book/results/*/*))
 SHOW_ROWS := $(notdir $(shell grep -lE 'published\.(our_rows|committed|has_rows|ablations|from_scores|about)' notebooks/*.ipynb))
-PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*')
+PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 SETTINGS  = --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
 
 # Where `make rows` keeps its cells and the commit that it is pinned to; `make clean` leaves it alone.
 ROWS    ?= .rows
 
-.PHONY: help book rerun results rows rows-status rows-publish row serve test bench lint format clean
+.PHONY: help book rerun results table rows rows-status rows-publish row serve test bench lint format clean
 .DELETE_ON_ERROR:
 
 help:  ## show this help
@@ -58,10 +58,10 @@ help:  ## show this help
 
 .venv: $(READY)  ## set up the environment, pinned by .constraints.txt (the other targets do it by themselves)
 
-$(READY): pyproject.toml .constraints.txt
+$(READY): pyproject.toml book/pyproject.toml .constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rapp needs Python 3.11 or newer, $(PYTHON) is %d.%d; say make PYTHON=python3.12 or the like" % sys.version_info[:2])'
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint .constraints.txt --editable '.[book,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint .constraints.txt --editable '.[book,dev]' --editable ./book
 	@touch $@
 
 book: $(BUILT)  ## run the notebooks and build the site
@@ -85,8 +85,11 @@ rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PAR
 	@$(PY) book/rerun.py --build $(BUILD) --notebook $(call quoted,$(NOTEBOOK)) --dataset $(call quoted,$(DATASET)) \
 	  $(call label_of,$(DATASET)) $(SETTINGS)
 
-results: $(READY)  ## refresh book/results/ from the cells of `rapp run` (OUT=folder, several: OUT="a b")
-	$(VENV)/bin/rapp results $(if $(OUT),--out $(OUT))
+results: $(READY)  ## put the cells of `rapp run` and `rapp ablate` among the published rows (OUT="folder folder")
+	@$(PY) book/rows.py publish --out $(or $(OUT),$(error say OUT=folder, where rapp run put its cells))
+
+table: $(READY)  ## print the paper's tables beside the published rows, or beside cells (OUT=folder)
+	@$(PY) book/rows.py table $(if $(OUT),--out $(OUT))
 
 rows: $(READY)  ## train what book/results/plan.csv lacks, for hours (MINUTES=150 JOBS=2); interrupt it at any time
 	@nice -n 19 $(PY) book/rows.py run --home $(call quoted,$(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))

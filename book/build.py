@@ -16,10 +16,10 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from execute import alone, title
 
-from rapp import paper_tables, published
+from execute import alone, title
 from rapp.autoencoders import MODELS
+from rappbook import paper_tables, published
 
 BOOK = Path(__file__).parent
 

@@ -18,8 +18,9 @@ from joblib import cpu_count
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from rapp import datasets, grid, profiles, published
+from rapp import datasets, grid, profiles
 from rapp.profiles import ParameterError, parse
+from rappbook import published
 
 
 def defaults(notebook: Path) -> dict[str, object]:

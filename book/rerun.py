@@ -5,10 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-import build
-import execute
 import nbformat
 
+import build
+import execute
 from rapp.profiles import ParameterError
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"

@@ -1,4 +1,5 @@
-"""The published rows as a build target: ``make rows``, ``make rows-status``, ``make rows-publish``, ``make row``.
+"""The published rows as a build target: ``make rows``, ``rows-status``, ``rows-publish``, ``row``, ``results`` and
+``table``.
 
 ``book/results/plan.csv`` says which cells should be published, most needed first. What is missing of them trains in a
 git worktree that is pinned to one commit, so nothing that is edited in the checkout meanwhile reaches a row.
@@ -18,12 +19,13 @@ import pandas as pd
 import torch
 from joblib import cpu_count
 
-from rapp import cells, grid, provenance, published
+from rapp import cells, grid, provenance, variants
 from rapp.cells import Entry
 from rapp.datasets import DataError
 from rapp.profiles import ParameterError, parse
 from rapp.settings import WITHOUT_BFLOAT16, resolve_device
 from rapp.training import say
+from rappbook import paper_tables, published
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAN = ROOT / "book" / "results" / published.PLAN
@@ -131,7 +133,7 @@ def run(home: Path, minutes: float | None, workers: int | None) -> int:
     words = ["work", "--home", str(home)]
     words += [] if minutes is None else ["--minutes", str(minutes)]
     words += [] if workers is None else ["--jobs", str(workers)]
-    os.environ["PYTHONPATH"] = str(tree)
+    os.environ["PYTHONPATH"] = f"{tree}{os.pathsep}{tree / 'book'}"
     os.chdir(tree)
     os.execv(sys.executable, [sys.executable, str(tree / "book" / "rows.py"), *words])
 
@@ -173,12 +175,23 @@ def _hours(entry: Entry, made: pd.DataFrame) -> float | None:
     return float(alike["seconds"].sum() / passes.sum() * epochs / 3600)
 
 
-def publish(folder: Path) -> list[Path]:
+def publish(*folders: Path) -> list[Path]:
     """Put finished cells among the published rows, with the scores that they keep; the files that were written."""
-    rows = cells.collect(folder)
-    if rows.empty:
-        raise ParameterError(f"no finished cells under {folder}; make rows makes some")
-    return [*published.publish(rows), *published.publish_scores(folder)]
+    rows, ablations = cells.collect(*folders), variants.collect(*folders)
+    if rows.empty and ablations.empty:
+        raise ParameterError(f"no finished cells under {', '.join(map(str, folders))}; make rows makes some")
+    return [*published.publish(rows), *published.publish_ablations(ablations), *published.publish_scores(*folders)]
+
+
+def tables(*folders: Path) -> str:
+    """The paper's tables beside the cells under some folders, or beside the published rows."""
+    rows = cells.collect(*folders) if folders else published.our_rows("paper")
+    rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
+    if folders and rows.empty:
+        raise ParameterError(f"no finished cells of the paper's profile under {', '.join(map(str, folders))}")
+    parts = {"2": paper_tables.table2(rows), "3": paper_tables.table3(rows)}
+    shown = (f"Table {n}\n\n{paper_tables.for_page(table).to_string(index=False)}" for n, table in parts.items())
+    return f"Each number: {paper_tables.NUMBER}\n\n" + "\n\n".join(shown)
 
 
 def again(name: str) -> str:
@@ -221,11 +234,12 @@ def _what_to_expect(old: pd.Series, new: pd.Series, rows: pd.DataFrame) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. What goes wrong is told in one line."""
     parser = argparse.ArgumentParser(prog="book/rows.py", description=__doc__)
-    parser.add_argument("command", choices=["run", "work", "status", "publish", "row"])
+    parser.add_argument("command", choices=["run", "work", "status", "publish", "row", "table"])
     parser.add_argument("--home", type=Path, default=ROOT / ".rows", help="folder of the cells and the pinned code")
     parser.add_argument("--minutes", type=float, help="stop after so many")
     parser.add_argument("--jobs", type=int, help="processes at once")
     parser.add_argument("--id", default="", help="of the row to make again")
+    parser.add_argument("--out", type=Path, nargs="+", help="folders of cells to publish or tabulate")
     arguments = parser.parse_args(words)
     home = arguments.home.expanduser().resolve()
     folder = home / "cells"
@@ -241,7 +255,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command == "status":
             print(status(folder))
         if arguments.command == "publish":
-            print(*publish(folder), sep="\n")
+            print(*publish(*(arguments.out or [folder])), sep="\n")
+        if arguments.command == "table":
+            print(tables(*(arguments.out or [])))
         if arguments.command == "row":
             print(again(arguments.id))
     except (ParameterError, DataError) as error:

@@ -1,12 +1,11 @@
-"""The command line: ``rapp run`` fills a grid of cells, ``rapp ablate`` changes one choice of the protocol at a time,
-``rapp table`` prints the paper's tables, ``rapp results`` collects rows for the book."""
+"""The command line: ``rapp run`` fills a grid of cells, ``rapp ablate`` changes one choice of the protocol."""
 
 import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from rapp import cells, datasets, detectors, grid, paper_tables, published, store, variants
+from rapp import cells, datasets, detectors, grid, store, variants
 from rapp.autoencoders import MODELS
 from rapp.profiles import ParameterError, parse
 
@@ -29,7 +28,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run | ablate | table | results")
+    commands = parser.add_subparsers(required=True, metavar="run | ablate")
     folder = store.cache_folder() / "cells"
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
@@ -49,16 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
     ablate.set_defaults(command=_ablate)
 
-    table = commands.add_parser("table", help="print the paper's tables: ours ± std, paper, difference")
-    table.add_argument("--paper", action="store_true", help="print Table 3 as well")
-    table.add_argument("--out", type=Path, help="take a grid's folder instead of the published rows")
-    table.set_defaults(command=_table)
-
-    results = commands.add_parser("results", help="collect finished cells into the book's results")
-    results.add_argument(
-        "--out", type=Path, nargs="+", default=[folder], help="folders of cells (default: the cache's)"
-    )
-    results.set_defaults(command=_results)
     return parser
 
 
@@ -112,28 +101,6 @@ def _ablate(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{len(failed)} runs failed; the same command tries them again:", *failed, sep="\n  ", file=sys.stderr)
     return 1
-
-
-def _table(arguments: argparse.Namespace) -> int:
-    rows = cells.collect(arguments.out) if arguments.out else published.our_rows("paper")
-    rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
-    if arguments.out and rows.empty:
-        raise ParameterError(f"no finished cells of the paper's profile under {arguments.out}")
-    print(f"Table 2: {paper_tables.NUMBER}\n")
-    print(paper_tables.for_page(paper_tables.table2(rows)).to_string(index=False))
-    if arguments.paper:
-        print(f"\nTable 3\n\n{paper_tables.for_page(paper_tables.table3(rows)).to_string(index=False)}")
-    return 0
-
-
-def _results(arguments: argparse.Namespace) -> int:
-    rows, ablations = cells.collect(*arguments.out), variants.collect(*arguments.out)
-    if rows.empty and ablations.empty:
-        raise ParameterError(f"no finished cells under {', '.join(map(str, arguments.out))}; see rapp run --help")
-    scores = published.publish_scores(*arguments.out)
-    for path in [*published.publish(rows), *published.publish_ablations(ablations), *scores]:
-        print(path)
-    return 0
 
 
 if __name__ == "__main__":

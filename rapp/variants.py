@@ -4,6 +4,7 @@ Some choices change the training and take a run each; the others change the scor
 protocol's run. All runs of a cell start from the same seed, with the same rows, so that differences are paired.
 """
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,18 +14,20 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+from sklearn.decomposition import PCA
 from torch import nn
 
-from rapp import cells, grid, pathway, whitenings
-from rapp.ablations import scored_at
+from rapp import cells, grid, pathway
 from rapp.autoencoders import MODELS
 from rapp.cells import Entry
-from rapp.experiments import features, sap_and_nap
+from rapp.datasets import Dataset
+from rapp.experiments import features, sap_and_nap, scored
 from rapp.profiles import ParameterError
-from rapp.run import Run
+from rapp.run import Run, Trained
 from rapp.settings import RivalSettings, Settings, pinned
+from rapp.splits import Split
 from rapp.training import say
-from rapp.trials import SCORES, SCORING_THREADS, Trial
+from rapp.trials import SCORES, SCORING_THREADS, Cell, Trial
 
 COLUMNS = ["factor", "value", *cells.COLUMNS]
 KEY = ["factor", "value", *cells.KEY, "score"]  # of a row
@@ -81,6 +84,30 @@ TRAINED = (
 )
 
 
+def scored_at(
+    run: Run, data: Dataset, cell: Cell, rows: Split, x: np.ndarray, at: Collection[int], best: bool
+) -> Iterator[Trial]:
+    """A training run's trials after some of its epochs.
+
+    Args:
+        run: fresh; it is trained up to the last of the epochs.
+        data, cell, rows, x: as for ``experiments.scored``.
+        at: epochs to score after, counted from 1.
+        best: by the best weights so far, as if the run ended there; else by those of the epoch itself.
+    """
+    for epoch in range(1, max(at) + 1):
+        with pinned(run.settings.threads):
+            run.epoch()
+        if epoch not in at:
+            continue
+        model, settings = copy.deepcopy(run.model), replace(run.settings, epochs=epoch)
+        if best:
+            model.load_state_dict(run.best)
+        about = run.best_epoch if best else epoch, run.seconds, run.history
+        trained = Trained(model.eval(), settings, run.seed, str(run.device), *about)
+        yield scored(data, replace(cell, settings=settings), rows, x, trained)
+
+
 def run(entry: Entry, variant: Variant) -> Iterator[dict]:
     """Train a cell with one choice changed and score it; of the protocol, with every choice of scoring and after fewer
     epochs, too.
@@ -116,7 +143,7 @@ def _scored_otherwise(trial: Trial) -> dict[tuple[str, str], dict[str, np.ndarra
     d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
     first, other = (0, trial.features.shape[1]) if has_input else (trial.features.shape[1], 0)  # of the columns
     own_train, own_test = (d[:, first:].numpy(force=True) for d in (d_train, d_test))
-    plain = whitenings.leading(whitenings.decompose(own_train), own_test)[:, -1]
+    plain = _nap_of_every_direction(own_train, own_test)
     found = {
         ("input in the pathway", "no" if has_input else "yes"): sap_and_nap(d_train[:, other:], d_test[:, other:]),
         ("rank cut", "none: every singular value"): {"nap": plain},
@@ -127,6 +154,14 @@ def _scored_otherwise(trial: Trial) -> dict[tuple[str, str], dict[str, np.ndarra
         of_mean = pathway.Pathway(model.encoder, model.decode, include_input=has_input).fit(trial.x("train"))
         found["reconstruction", "of μ alone"] = of_mean.score(trial.x("test"))
     return found
+
+
+def _nap_of_every_direction(d_train: np.ndarray, d_test: np.ndarray) -> np.ndarray:
+    """NAP (N,) as the known code has it: divided by every singular value of d_train, rounding noise included."""
+    fitted = PCA(svd_solver="full").fit(d_train)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a singular value can come out as 0
+        whitened = fitted.transform(d_test).astype(np.float64) / fitted.singular_values_.astype(np.float64)
+    return (whitened**2).sum(1)
 
 
 def _has(entry: Entry, variant: Variant) -> bool:

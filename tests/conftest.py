@@ -12,6 +12,7 @@ import torch
 from rapp.datasets import CHECKSUMS, DIGITS, Dataset
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "book"))  # for its scripts
 # The AUROC of ``blobs``'s 43 novel and 80 normal test rows moves by 3e-4 when two that all but tie change places, as
 # float32's rounding on another processor, or on another number of threads, may have them. Three such swaps:
 SWAPS = 1e-3

@@ -7,10 +7,11 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
-from rapp import baselines, evaluation, toys
+from rapp import baselines, evaluation
 from rapp.baselines.classical import Kernels, Mixture, OneClass, PCAReconstruction
 from rapp.baselines.linear import LinearAutoencoder, principal_angles
-from rapp.figures import classical as figures
+from rappbook.chapters import toys
+from rappbook.figures import classical as figures
 
 NAMES = [name for name, rival in baselines.RIVALS.items() if rival.chapter == "05_classical"]
 FLOORS = {"pca": 0.98, "linear-ae": 0.98, "ocsvm": 0.97, "iforest": 0.96, "lof": 0.98}

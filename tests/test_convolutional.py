@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from rapp.convolutional import ConvolutionalAutoencoder, train_convolutional
 from rapp.pathway import Pathway
 from rapp.settings import pinned
+from rappbook.chapters.convolutional import ConvolutionalAutoencoder, train_convolutional
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (8, 8), (7, 10), (1, 5)])

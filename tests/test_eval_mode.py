@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from rapp import Pathway, assumptions
+from rapp import Pathway
 from rapp.baselines.one_class import DeepSVDD
 from rapp.datasets import load
+from rappbook.chapters import assumptions
 
 X = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
 

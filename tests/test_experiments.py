@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rapp import cells, datasets, experiments, published, replicas, run
+from rapp import cells, datasets, experiments, replicas, run
 from rapp.baselines.classical import PCAReconstruction
-from rapp.experiments import Cell, layer_aurocs, rows_of, run_trial, run_trials, trained_afresh
+from rapp.experiments import Cell, rows_of, run_trial, run_trials
 from rapp.profiles import settings_for
 from rapp.settings import Settings
+from rappbook import published
+from rappbook.chapters.measures import layer_aurocs, trained_afresh
 from tests.conftest import SWAPS
 
 TINY = Settings(n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")

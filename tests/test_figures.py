@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rapp.figures import models, pathway, reconstruction, setups, why
+from rappbook.figures import models, pathway, reconstruction, setups, why
 
 RNG = np.random.default_rng(0)
 NOVEL = np.arange(60) >= 40

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rapp import datasets, paper_datasets, profiles, published
+from rapp import datasets, paper_datasets, profiles
 from rapp.datasets import DataError, load
 from rapp.paper_datasets import ORIGINS, TABLE_1
+from rappbook import published
 from tests.conftest import ROOT
 
 NAMES = tuple(TABLE_1)

@@ -1,8 +1,13 @@
 """The project's own files: set-up, help, promises about the tree."""
 
+import ast
+import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib import metadata
 
 import yaml
@@ -24,8 +29,8 @@ def test_environment_yml_installs_what_make_installs():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     makefile = (ROOT / "Makefile").read_text()
-    assert pip == ["--constraint .constraints.txt", "--editable .[book,dev]"]
-    assert "--constraint .constraints.txt --editable '.[book,dev]'" in makefile
+    assert pip == ["--constraint .constraints.txt", "--editable .[book,dev]", "--editable ./book"]
+    assert "--constraint .constraints.txt --editable '.[book,dev]' --editable ./book" in makefile
     python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert f"python{python}" in environment["dependencies"]
 
@@ -69,7 +74,7 @@ def test_files_are_short_and_name_no_machine():
         if path.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".txt", ".cff"} or path.name == "Makefile":
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"(?<![\w.])/(?:work|root|home)\b/|index[-]url", text), path
-            if path.parts[-2] in ("rapp", "figures", "baselines") and path.suffix == ".py":
+            if path.parts[-2] in ("rapp", "rappbook", "chapters", "figures", "baselines") and path.suffix == ".py":
                 assert text.count("\n") <= 300, path
 
 
@@ -78,14 +83,61 @@ def test_the_core_is_slim():
     assert sum((ROOT / "rapp" / f"{name}.py").read_text().count("\n") for name in core) <= 1000
 
 
-def test_walls():
-    def imports(name):
-        return (ROOT / "rapp" / f"{name}.py").read_text()
+def imported(path):
+    """The modules that a file imports, wherever in it, by full name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
-    for name in ("datasets", "splits"):
-        assert not re.search(r"^\s*(import torch$|from rapp\.(autoencoders|training|pathway))", imports(name), re.M)
-    assert not re.search(r"rapp\.(datasets|training|figures|experiments)|matplotlib", imports("pathway"))
-    assert not re.search(r"matplotlib|rapp\.figures", imports("experiments"))
+
+def test_walls():
+    modules = {path.relative_to(ROOT): imported(path) for path in (ROOT / "rapp").rglob("*.py")}
+    for path, names in modules.items():
+        outside = {name.split(".")[0] for name in names} & {"rappbook", "matplotlib", "seaborn", "IPython", "papermill"}
+        assert not outside, f"{path} imports {outside}: rapp knows no book and draws nothing"
+    of = {path.stem: names for path, names in modules.items() if path.parent.name == "rapp"}
+    for name in ("datasets", "splits", "tables", "paper_datasets"):
+        assert not of[name] & {"torch", "rapp.autoencoders", "rapp.training", "rapp.run", "rapp.pathway"}, name
+    assert {name for name in of["pathway"] if name.startswith("rapp.")} <= {
+        "rapp.eval_mode", "rapp.eval_mode.require_eval", "rapp.threads", "rapp.threads.one_thread_if_forked"
+    }  # fmt: skip
+
+
+def test_a_wheel_works_in_an_empty_folder(tmp_path):
+    """Without the checkout: what rapp promises needs no book, and the book is in none of rapp's packages."""
+    source = tmp_path / "source"  # a copy, for building leaves folders behind
+    shutil.copytree(ROOT / "rapp", source / "rapp", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    build = subprocess.run(
+        [*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(source)], capture_output=True, text=True
+    )
+    assert build.returncode == 0, build.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        packages = {name.split("/")[0] for name in file.namelist()}
+        file.extractall(tmp_path / "installed")
+    assert packages == {"rapp", wheel.name.split("-py3")[0] + ".dist-info"}
+    script = """
+import sys
+import rapp, torch
+from rapp import RaPP, cli, detectors
+assert rapp.__file__.startswith(sys.argv[1]), rapp.__file__
+print(RaPP(epochs=1, random_state=0).fit(torch.rand(40, 4).numpy()).predict(torch.rand(2, 4).numpy()).shape)
+assert "vae" in detectors.names()
+words = "--profile tiny --dataset digits --model pca --target 1 --out cells"
+sys.exit(cli.main(["run", *words.split()]))
+"""
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    command = [sys.executable, "-c", script, str(tmp_path / "installed")]
+    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("(2,)")
 
 
 def test_make_alone_prints_help(make):

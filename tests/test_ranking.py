@@ -3,8 +3,9 @@ import itertools
 import pandas as pd
 import pytest
 
-from rapp import cells, ranking
-from rapp.figures import who_wins
+from rapp import cells
+from rappbook import ranking
+from rappbook.figures import who_wins
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import time
 import pandas as pd
 import pytest
 
-from rapp import cells, published
+import rows as book_rows
+from rapp import cells
+from rappbook import published
 from tests.conftest import ROOT
 
 HEADER = "block,dataset,setting,model,targets,seeds,epochs,precision,layers,scores,why\n"
@@ -55,7 +57,12 @@ def rows(folder, *words, **env):
 
 
 def environment(folder, **env):
-    return {**os.environ, "PYTHONPATH": str(folder), "CUDA_VISIBLE_DEVICES": "", **env}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "book")]),
+        "CUDA_VISIBLE_DEVICES": "",
+        **env,
+    }
 
 
 def made(folder):
@@ -184,12 +191,9 @@ def test_what_is_wrong_is_told_in_one_line(checkout):
 
 
 def test_the_committed_plan_names_cells_and_begins_with_the_digit_that_the_book_is_about(full_data):
-    sys.path.insert(0, str(ROOT / "book"))
-    import rows as module
-
-    plan = module.plan()
+    plan = book_rows.plan()
     assert [entry.block for entry in plan] == sorted(entry.block for entry in plan)
     assert [(entry.cell.settings.model, entry.cell.target) for entry in plan[:3]] == [
         ("ae", "1"), ("vae", "1"), ("aae", "1")
     ]  # fmt: skip
-    assert module.PLAN.name == published.PLAN
+    assert book_rows.PLAN.name == published.PLAN

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from rapp import cells, cli, datasets, evaluation, published, variants
+from rapp import cells, cli, datasets, evaluation, variants
 from rapp.experiments import Cell, run_trial
 from rapp.pathway import Pathway, Whitening
 from rapp.run import Run
 from rapp.settings import Settings
+from rappbook import published
 from tests.conftest import SWAPS
 
 TINY = Settings(

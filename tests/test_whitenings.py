@@ -3,8 +3,8 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf, ShrunkCovariance
 
-from rapp import whitenings
 from rapp.pathway import Whitening, nap
+from rappbook.chapters import whitenings
 
 RNG = np.random.default_rng(0)
 MIX = RNG.normal(size=(6, 6))

@@ -5,8 +5,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from rapp.figures import style
 from rapp.trials import SCORES
+from rappbook.figures import style
 
 LIMIT = 0.2  # differences beyond are drawn in the strongest colour
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rapp.figures import style
+from rappbook.figures import style
 
 
 def by_model(rows: pd.DataFrame) -> Figure:

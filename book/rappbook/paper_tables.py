@@ -4,8 +4,8 @@ import pandas as pd
 
 from rapp import cells
 from rapp.autoencoders import MODELS
-from rapp.published import CLASSES, NAMES, retyped
 from rapp.trials import SCORES
+from rappbook.published import CLASSES, NAMES, retyped
 
 NUMBER = "ours ± std · paper · difference"
 

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from rapp.figures import style
+from rappbook.figures import style
 
 Score = dict[str, np.ndarray]
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from rapp.baselines.gan import Path
-from rapp.figures import style
+from rappbook.figures import style
 
 GENERATOR, DISCRIMINATOR = style.SCORE_COLOURS["sap"], style.SCORE_COLOURS["nap"]
 MARKERS = {"PCA": "o", "autoencoder": "s"}

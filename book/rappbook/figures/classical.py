@@ -5,8 +5,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from rapp.figures import style
-from rapp.toys import Map
+from rappbook.chapters.toys import Map
+from rappbook.figures import style
 
 
 def boundaries(maps: dict[str, Map]) -> Figure:

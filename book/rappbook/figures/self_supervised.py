@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rapp.figures import style
+from rappbook.figures import style
 
 COLUMNS = 4
 

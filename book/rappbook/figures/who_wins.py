@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from rapp.figures import style
+from rappbook.figures import style
 
 WIDTH = 5.8  # inches; at phone width the numbers can still be read
 

@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from rapp.figures import style
+from rappbook.figures import style
 
 
 def spectrum(values: dict[str, np.ndarray], independent: int) -> Figure:

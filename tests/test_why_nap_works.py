@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rapp import ablations, whitenings
 from rapp.experiments import Cell, run_trial
 from rapp.settings import Settings
+from rappbook.chapters import whitenings, why_nap_works
 from tests.conftest import SWAPS
 
 TINY = Settings(model="vae", n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
@@ -16,7 +16,7 @@ def test_over_epochs_is_the_run_that_a_trial_makes(blobs):
     cell = Cell(replace(TINY, precision="float64"), "1")  # in which a model trained alone is the one of a stack
     trial = run_trial(blobs, cell)
     best = trial.trained.best_epoch
-    table = ablations.over_epochs(blobs, cell, at={best, 4})
+    table = why_nap_works.over_epochs(blobs, cell, at={best, 4})
     assert sorted(table["epoch"].unique()) == sorted({best, 4})
     at_best = table[table["epoch"] == best]
     assert dict(zip(at_best["score"], at_best["auroc"], strict=True)) == pytest.approx(trial.aurocs(), abs=SWAPS)
@@ -25,7 +25,7 @@ def test_over_epochs_is_the_run_that_a_trial_makes(blobs):
 
 def test_in_double_changes_precision_alone(blobs):
     trial = run_trial(blobs, Cell(TINY, "1"))
-    double = ablations.in_double(trial)
+    double = why_nap_works.in_double(trial)
     d, single = (t.pathway().differences(t.x("test")) for t in (double, trial))
     assert d.dtype == torch.float64
     np.testing.assert_allclose(d, single, atol=1e-4)
@@ -34,8 +34,8 @@ def test_in_double_changes_precision_alone(blobs):
 
 
 def test_over_epochs_asks_for_no_epochs_of_the_settings(blobs):
-    one = ablations.over_epochs(blobs, Cell(TINY, "1"), at=[2])
-    other = ablations.over_epochs(blobs, Cell(replace(TINY, epochs=9), "1"), at=[2])
+    one = why_nap_works.over_epochs(blobs, Cell(TINY, "1"), at=[2])
+    other = why_nap_works.over_epochs(blobs, Cell(replace(TINY, epochs=9), "1"), at=[2])
     assert one.equals(other)
 
 
@@ -45,7 +45,9 @@ def trial(blobs):
 
 
 def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):
-    table = ablations.whitening_sweep(trial, *(ablations.differences(trial, p) for p in ("train", "test")), [12, 10**6])
+    table = why_nap_works.whitening_sweep(
+        trial, *(why_nap_works.differences(trial, p) for p in ("train", "test")), [12, 10**6]
+    )
     all_rows = len(trial.split.train)
     assert sorted(table["rows"].unique()) == [12, all_rows]
     of = table[table["rows"] == all_rows].set_index("way")["auroc"]
@@ -55,19 +57,19 @@ def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):
 
 
 def test_the_last_layer_adds_no_independent_direction(trial):
-    assert ablations.independent(trial, 10**6) == trial.whitening.rank
-    assert ablations.independent(trial, 5) == 4
+    assert why_nap_works.independent(trial, 10**6) == trial.whitening.rank
+    assert why_nap_works.independent(trial, 5) == 4
 
 
 def test_training_rows_have_energy_one(trial):
-    d = ablations.differences(trial, "train")
-    halves = ablations.energies(whitenings.decompose(d), d, np.arange(len(d)) % 2 == 0, 10, blocks=2)
+    d = why_nap_works.differences(trial, "train")
+    halves = why_nap_works.energies(whitenings.decompose(d), d, np.arange(len(d)) % 2 == 0, 10, blocks=2)
     assert halves.groupby("direction")["energy"].mean().tolist() == pytest.approx([1, 1], rel=1e-3)
     assert halves["direction"].tolist() == [3, 3, 8, 8]
 
 
 def test_a_batch_that_whitens_itself_has_no_ranking_if_it_is_small(trial):
-    table = ablations.refitted(trial, ablations.differences(trial, "test"), 8, [0.35, 0.1]).set_index(
+    table = why_nap_works.refitted(trial, why_nap_works.differences(trial, "test"), 8, [0.35, 0.1]).set_index(
         ["share", "fitted"]
     )["auroc"]
     assert len(table) == 6

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from rapp.paper_tables import chosen, of_one_class, table2, trained
 from rapp.profiles import PROFILES
+from rappbook.paper_tables import chosen, of_one_class, table2, trained
 
 CLOSE = 0.02  # an AUROC that is reproduced lies within; of a table:
 CLOSE_OF_TABLES = 0.05
@@ -25,7 +25,7 @@ class Claim(NamedTuple):
     verdict: str  # "reproduced", "partly" or "not reproduced", with "so far" or without, or "pending"
 
 
-def ledger(rows: pd.DataFrame) -> pd.DataFrame:
+def judged(rows: pd.DataFrame) -> pd.DataFrame:
     """Judge each claim by rows as ``cells.collect`` gives them, of the paper's profile.
 
     Returns:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyBboxPatch
 
-from rapp.figures import style
+from rappbook.figures import style
 
 
 def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int] | None, n_layers: int) -> Figure:

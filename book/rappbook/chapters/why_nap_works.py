@@ -1,7 +1,7 @@
 """One thing changed at a time: what chapter 11 trains and scores beyond the paper."""
 
 import copy
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +10,14 @@ import torch
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 
-from rapp import evaluation, whitenings
+from rapp import evaluation
 from rapp.datasets import Dataset
-from rapp.experiments import features, scored
-from rapp.run import Run, Trained
+from rapp.experiments import features
+from rapp.run import Run
 from rapp.settings import Settings, pinned
-from rapp.splits import Split
 from rapp.trials import SCORING_THREADS, Cell, Trial
+from rapp.variants import scored_at
+from rappbook.chapters import whitenings
 
 
 def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
@@ -39,30 +40,6 @@ def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
         aurocs = trial.rows()[["score", "auroc", "seed"]]
         parts.append(aurocs.assign(epoch=trial.best_epoch, val_error=run.history[-1]["val_error"]))
     return pd.concat(parts, ignore_index=True)
-
-
-def scored_at(
-    run: Run, data: Dataset, cell: Cell, rows: Split, x: np.ndarray, at: Collection[int], best: bool
-) -> Iterator[Trial]:
-    """A training run's trials after some of its epochs.
-
-    Args:
-        run: fresh; it is trained up to the last of the epochs.
-        data, cell, rows, x: as for ``experiments.scored``.
-        at: epochs to score after, counted from 1.
-        best: by the best weights so far, as if the run ended there; else by those of the epoch itself.
-    """
-    for epoch in range(1, max(at) + 1):
-        with pinned(run.settings.threads):
-            run.epoch()
-        if epoch not in at:
-            continue
-        model, settings = copy.deepcopy(run.model), replace(run.settings, epochs=epoch)
-        if best:
-            model.load_state_dict(run.best)
-        about = run.best_epoch if best else epoch, run.seconds, run.history
-        trained = Trained(model.eval(), settings, run.seed, str(run.device), *about)
-        yield scored(data, replace(cell, settings=settings), rows, x, trained)
 
 
 def in_double(trial: Trial) -> Trial:

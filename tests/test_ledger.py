@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rapp import cells, claims, paper_tables, published
-from rapp.figures import tables
+from rapp import cells
+from rappbook import ledger, paper_tables, published
+from rappbook.figures import paper_tables as tables
 
 
 @pytest.fixture
@@ -27,27 +28,27 @@ def rows():
 
 
 def test_without_rows_every_claim_is_pending(rows):
-    assert claims.ledger(rows.head(0))["verdict"].unique().tolist() == ["pending"]
+    assert ledger.judged(rows.head(0))["verdict"].unique().tolist() == ["pending"]
 
 
 def test_the_papers_own_numbers_reproduce_the_paper(rows):
-    ledger = claims.ledger(rows).set_index("claim")
-    gains = ledger[ledger.index.str.contains("reconstruction error, wherever|means of Table 2")]
+    found = ledger.judged(rows).set_index("claim")
+    gains = found[found.index.str.contains("reconstruction error, wherever|means of Table 2")]
     assert gains["verdict"].unique().tolist() == ["reproduced"]
-    assert ledger.filter(like="lifts the VAE", axis=0)["verdict"].item() == "reproduced"
-    assert ledger.filter(like="worse than a coin", axis=0)["verdict"].item() == "not reproduced"  # these are means
+    assert found.filter(like="lifts the VAE", axis=0)["verdict"].item() == "reproduced"
+    assert found.filter(like="worse than a coin", axis=0)["verdict"].item() == "not reproduced"  # these are means
 
 
 def test_images_that_were_trained_for_fewer_epochs_are_judged_so_far(rows):
     images = rows["dataset"].isin(["mnist", "fashion-mnist"])
     rows.loc[images, "epochs"] = np.where(rows.loc[images, "setting"] == "unimodal", 40, 6)
-    ledger = claims.ledger(rows).set_index("claim")
-    of_images = ledger.loc["The means of Table 2 for images, within 0.02"]
+    found = ledger.judged(rows).set_index("claim")
+    of_images = found.loc["The means of Table 2 for images, within 0.02"]
     assert of_images["verdict"] == "reproduced so far"
     assert of_images["evidence"].endswith("(trained for 6 to 40 epochs, not 100)")
-    assert ledger.loc["The means of Table 2 for tables, within 0.05", "verdict"] == "reproduced"
+    assert found.loc["The means of Table 2 for tables, within 0.05", "verdict"] == "reproduced"
     for claim in ("lifts the VAE", "worse than a coin"):
-        line = ledger.filter(like=claim, axis=0).iloc[0]
+        line = found.filter(like=claim, axis=0).iloc[0]
         assert line["verdict"].endswith(" so far")
         assert line["evidence"].endswith("(trained for 6 epochs, not 100)")
 
@@ -56,7 +57,7 @@ def test_claims_on_one_digit_take_the_rows_that_the_table_takes(rows):
     shorter = rows.assign(epochs=6, auroc=0.1, profile="paper epochs=6 precision=bfloat16")
     same_length = rows.assign(auroc=0.1, profile="paper precision=bfloat16")
     mixed = pd.concat([shorter, rows, same_length])
-    pd.testing.assert_frame_equal(claims.ledger(mixed), claims.ledger(rows))
+    pd.testing.assert_frame_equal(ledger.judged(mixed), ledger.judged(rows))
     pd.testing.assert_frame_equal(paper_tables.table2(mixed), paper_tables.table2(rows))
 
 
@@ -86,7 +87,7 @@ def test_runs_of_one_class_tell_their_spread_or_that_there_is_one(rows):
     assert table["runs"].to_dict() == {"ae": 2, "vae": 1, "aae": 2}
     assert table.loc["ae", "NAP"] == f"0.600 ± {np.std([0.5, 0.7], ddof=1):.3f}"
     assert table.loc["vae", "NAP"] == "0.965"
-    line = claims.ledger(rows[(rows["model"] != "vae") | (rows["seed"] == 0)]).set_index("claim")
+    line = ledger.judged(rows[(rows["model"] != "vae") | (rows["seed"] == 0)]).set_index("claim")
     line = line.loc["There, NAP lifts the VAE to 0.905"]
     assert line["evidence"].endswith("(one run)")
     assert line["verdict"] == "reproduced so far"
@@ -95,8 +96,8 @@ def test_runs_of_one_class_tell_their_spread_or_that_there_is_one(rows):
 def test_what_is_off_is_counted(rows):
     off = rows["score"].eq("nap") & rows["dataset"].eq("mnist") & rows["setting"].eq("multimodal")
     rows.loc[off, "auroc"] = 0.4
-    ledger = claims.ledger(rows).set_index("claim")
-    line = ledger.loc["multimodal: NAP beats reconstruction error, wherever the paper's Table 2 says so"]
+    found = ledger.judged(rows).set_index("claim")
+    line = found.loc["multimodal: NAP beats reconstruction error, wherever the paper's Table 2 says so"]
     won, of = map(int, line["evidence"].split(" that we have")[0].split(" of "))
     assert (of - won, line["verdict"]) == (3, "partly")
     lost = paper_tables.where_nap_loses(paper_tables.table2(rows))
@@ -105,25 +106,25 @@ def test_what_is_off_is_counted(rows):
 
 def test_the_order_counts_where_the_papers_gap_is_beyond_our_noise(rows):
     claim = "Recon, SAP and NAP in the paper's order, where its gap exceeds 0.01 and twice our standard error"
-    all_pairs = claims.ledger(rows).set_index("claim").loc[claim]
+    all_pairs = ledger.judged(rows).set_index("claim").loc[claim]
     assert all_pairs["verdict"] == "reproduced"
     steel = rows[(rows["dataset"] == "steel") & (rows["setting"] == "unimodal") & (rows["model"] == "vae")].copy()
     steel["auroc"] = steel["score"].map({"recon": 0.9, "sap": 0.8, "nap": 0.7})
     paper = paper_tables.table2(steel).dropna(subset="ours").set_index("score")["paper"]
     pairs = [paper[a] - paper[b] for a, b in itertools.combinations(["recon", "sap", "nap"], 2)]
     known = [gap for gap in pairs if abs(gap) > 0.01]
-    line = claims.ledger(steel).set_index("claim").loc[claim]
+    line = ledger.judged(steel).set_index("claim").loc[claim]
     assert line["evidence"] == f"{sum(gap > 0 for gap in known)} of {len(known)} pairs"
     steel["auroc"] += steel["seed"] - 0.5  # a standard error of 0.7 and more
-    assert claims.ledger(steel).set_index("claim").loc[claim, "verdict"] == "pending"
+    assert ledger.judged(steel).set_index("claim").loc[claim, "verdict"] == "pending"
 
 
 def test_outside_lists_what_misses_largest_first(rows):
-    assert claims.outside(paper_tables.table2(rows)).empty
+    assert ledger.outside(paper_tables.table2(rows)).empty
     for dataset, by in (("mnist", 0.03), ("steel", 0.04), ("otto", -0.06)):
         of = rows["dataset"].eq(dataset) & rows["setting"].eq("unimodal") & rows["score"].eq("nap")
         rows.loc[of & rows["model"].eq("ae"), "auroc"] += by
-    missed = claims.outside(paper_tables.table2(rows))
+    missed = ledger.outside(paper_tables.table2(rows))
     assert missed["dataset"].tolist() == ["OTTO", "MNIST"]
     assert missed["difference"].tolist() == pytest.approx([-0.06, 0.03])
     assert missed["seeds"].tolist() == ["2", "2"]
@@ -133,7 +134,7 @@ def test_outside_lists_what_misses_largest_first(rows):
 def test_spread_is_over_splits(rows):
     steel = rows[(rows["dataset"] == "steel") & (rows["setting"] == "unimodal") & (rows["target"] == "0")].copy()
     steel["auroc"] = 0.8 + 0.1 * steel["seed"]
-    (line,) = claims.spread(steel, "steel").to_dict("records")
+    (line,) = ledger.spread(steel, "steel").to_dict("records")
     assert line == pytest.approx(
         {"setting": "unimodal", "class": "0", "splits": 2, "mean": 0.85, "std": 0.1 / 2**0.5, "lowest": 0.8,
          "highest": 0.9}

@@ -13,7 +13,7 @@ from rapp.autoencoders import MODELS
 from rapp.datasets import DataError
 from rapp.trials import SCORES
 
-BOOK = Path(__file__).parents[1] / "book"
+BOOK = Path(__file__).parents[1]
 NAMES = {  # ours → the paper's
     "mnist": "MNIST", "mnist-5k": "MNIST", "fashion-mnist": "F-MNIST",
     "steel": "STL", "otto": "OTTO", "sensorless": "SNSR", "mill-finished": "MI-F", "mill-inspected": "MI-V",
@@ -28,7 +28,9 @@ def retyped(name: str) -> pd.DataFrame:
     """A file of book/paper/."""
     path = BOOK / "paper" / name
     if not path.exists():
-        raise DataError(f"{path} is missing: rapp must be installed from its checkout (pip install --editable .)")
+        raise DataError(
+            f"{path} is missing: rappbook must be installed from its checkout (pip install --editable ./book)"
+        )
     return pd.read_csv(path, dtype={"target": str})
 
 

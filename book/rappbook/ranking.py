@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from rapp import published
 from rapp.baselines import RIVALS
 from rapp.datasets import Dataset
 from rapp.trials import SCORES
+from rappbook import published
 
 MODELS = {"ae": "AE", "vae": "VAE", "aae": "AAE"}
 CHAPTERS = {"recon": "02_when_reconstruction_fails", "sap": "03_rapp", "nap": "03_rapp"}

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rapp.figures import style
+from rappbook.figures import style
 
 LINES = {"unimodal": "0.1", "multimodal": "0.6"}  # shades of grey: colours mean normal and novel
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rapp.figures import style
+from rappbook.figures import style
 
 
 def reconstructions(

@@ -1,0 +1,64 @@
+"""AUROCs beside those of a trial: of ranges of layers, of a detector over seeds, of models trained afresh."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from rapp import evaluation
+from rapp.baselines.base import Detector
+from rapp.datasets import Dataset
+from rapp.experiments import features, run_stack, sap_and_nap
+from rapp.pathway import encode
+from rapp.settings import pinned
+from rapp.splits import split
+from rapp.trials import SCORING_THREADS, Cell, Trial
+
+
+def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
+    """``run_trials`` without the cache, one model after the other or as a stack: to see what that changes."""
+    groups = [cells] if stack else [[cell] for cell in cells]
+    return [trial for group in groups for trial in run_stack(data, group, None, fill=len(group))]
+
+
+def detector_aurocs(
+    detector: Detector, data: Dataset, target: str, setting: str, seeds: int, contamination: float = 0.0
+) -> np.ndarray:
+    """AUROC of a detector's first score, (seeds,): one split each."""
+    results = []
+    for seed in range(seeds):
+        rows = split(data.y, target, setting, seed, contamination=contamination)
+        x = features(data, rows)
+        scores = detector.fit(x[rows.train], x[rows.val], seed).scores(x[rows.test])
+        results.append(evaluation.auroc(rows.is_novel, next(iter(scores.values()))))
+    return np.array(results)
+
+
+@pinned(SCORING_THREADS)
+def layer_aurocs(trial: Trial, ranges: Sequence[str] = ("alone", "up to")) -> pd.DataFrame:
+    """AUROC of SAP and NAP from ranges of layers: each layer alone, the pathway's layers up to it, or those from it on.
+
+    Args:
+        trial: trained and scored.
+        ranges: which of "alone", "up to" and "from".
+
+    Returns:
+        score, layers (one of ``ranges``), layer, auroc, seed.
+    """
+    n_layers = trial.settings.n_layers
+    every, start = range(n_layers + 1), trial.pathway().layers[0]
+    d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
+    sizes = [h.shape[1] for h in encode(trial.trained.model.encoder, trial.x("test")[:2])[0]]
+    ends = np.cumsum([0, *sizes])
+    rows = []
+    for layer in every:
+        bounds = {"alone": (layer, layer), "up to": (start, layer), "from": (layer, n_layers)}
+        for which in ranges:
+            first, last = bounds[which]
+            columns = slice(ends[first], ends[last + 1])
+            if columns.start == columns.stop:  # the input up to itself, where it is left out
+                continue
+            for name, values in sap_and_nap(d_train[:, columns], d_test[:, columns]).items():
+                auroc = evaluation.auroc(trial.split.is_novel, values)
+                rows.append({"score": name, "layers": which, "layer": layer, "auroc": auroc, "seed": trial.cell.seed})
+    return pd.DataFrame(rows)
