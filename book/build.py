@@ -50,9 +50,7 @@ def full_scale() -> str:
     rows = paper_tables.of_one_class(rows[rows["model"].isin(list(MODELS))], "mnist", "1")
     if rows.empty:
         return "No rows are published yet."
-    table = paper_tables.runs(rows).assign(model=lambda table: table["model"].str.upper())
-    table = table.sort_values("model", key=lambda names: names.str.len(), kind="stable")
-    return table.to_markdown(index=False, disable_numparse=True)
+    return paper_tables.runs(rows).to_markdown(index=False, disable_numparse=True)
 
 
 def parameters(notebook: Path) -> list[str]:

@@ -70,14 +70,16 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of one class.
 
     Returns:
-        model, epochs, precision, runs, and a column per score.
+        model, precision, epochs, runs, and a column per score.
     """
-    groups = rows.groupby(["model", "epochs", "precision", "score"], sort=False)["auroc"]
-    text = groups.mean().map("{:.3f}".format) + groups.std().map(" ± {:.3f}".format, na_action="ignore").fillna("")
+    groups = rows.groupby(["model", "precision", "epochs", "score"])["auroc"]
+    spread = groups.std().map("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{:.3f}".format, na_action="ignore").fillna("")
+    text = groups.mean().map("{:.3f}".format) + spread
     wide = text.unstack("score")[list(SCORES)].rename(columns=SCORES)
-    n_runs = rows.groupby(["model", "epochs", "precision"])["seed"].nunique()
+    n_runs = rows.groupby(["model", "precision", "epochs"])["seed"].nunique()
     wide.insert(0, "runs", n_runs)
-    return wide.reset_index().sort_values(["model", "precision", "epochs"], kind="stable", ignore_index=True)
+    wide = wide.reindex([model for model in MODELS if model in wide.index], level="model").reset_index()
+    return wide.assign(model=wide["model"].str.upper())
 
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
