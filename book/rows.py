@@ -153,13 +153,18 @@ def status(folder: Path) -> str:
             for entry in plan()
         ]
     )
-    lines = []
-    for block, part in frame.groupby("block"):
-        unknown = int((~part["done"] & part["hours"].isna()).sum())
-        left = f"{part['hours'].sum():.1f} core-hours left" if not part["done"].all() else "done"
-        left += f", without {unknown} cells of kinds that were not made here" if unknown else ""
-        lines.append(f"block {block}: {part['done'].sum()} of {len(part)} cells, {left}")
-    return "\n".join(lines)
+    return "\n".join(f"block {block}: {_in_words(part)}" for block, part in frame.groupby("block"))
+
+
+def _in_words(block: pd.DataFrame) -> str:
+    """How far a block is, and what the rest of it costs."""
+    told = f"{block['done'].sum()} of {len(block)} cells"
+    left = block[~block["done"]]
+    if left.empty:
+        return f"{told}, done"
+    known, unknown = left["hours"].notna().sum(), left["hours"].isna().sum()
+    told += f", {left['hours'].sum():.1f} core-hours left" if known else ""
+    return told + (f", the pace of {unknown} more is not known here yet" if unknown else "")
 
 
 def _hours(entry: Entry, made: pd.DataFrame) -> float | None:

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import torch
 from tqdm import tqdm
 
-from rapp import cells, store
+from rapp import cells, provenance, store
 from rapp.cells import Entry
 from rapp.datasets import Dataset
 from rapp.experiments import run_cells
@@ -62,6 +62,7 @@ def run_unit(entries: Sequence[Entry], checkpoints: Path | None, fill: int = 0) 
         checkpoints: folder to keep them in.
         fill: how many networks the stack has at least (``experiments.run_stack``).
     """
+    provenance.commit()  # as it is now: the checkout may be edited while this trains
     mine = checkpoints / store.sha256(*(str(entry.file) for entry in entries))[:16] if checkpoints else None
     try:
         data = cells.data_of(entries[0].dataset)
