@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from execute import alone, title
+from execute import locked, title
 from rapp.autoencoders import MODELS
 from rappbook import paper_tables, published
 
@@ -264,7 +264,7 @@ def build(folder: Path, keys: list[str] | None) -> int:
     """
     out, rendered = folder / "html", folder / "sites"
     rendered.mkdir(parents=True, exist_ok=True)
-    with alone(out, "book"):
+    with locked(out, "book"):
         last = out / ".built" / "keys.json"
         if keys is None:
             keys = json.loads(last.read_text()) if last.exists() else []

@@ -7,18 +7,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import nbformat
 import papermill
-from filelock import FileLock, Timeout
 from joblib import cpu_count
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from rapp import datasets, grid, profiles
+from rapp import datasets, grid, profiles, store
 from rapp.profiles import ParameterError, parse
 from rappbook import published
 
@@ -52,20 +50,9 @@ def check(notebook: Path, parameters: dict[str, object]) -> tuple[dict[str, obje
     return {name: value for name, value in parameters.items() if name in mine}, data
 
 
-@contextmanager
-def alone(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a file, and say so while another process has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{what}: another build is at it; waiting", file=sys.stderr, flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def locked(path: Path, what: str) -> TextIO:
+    """The lock of a file that a build is about to write; ``what`` says whose it is while another build has it."""
+    return store.lock(path.with_name(f".{path.name}.lock"), busy=f"{what}: another build is at it")
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None:
@@ -100,7 +87,7 @@ def run(notebook: Path, output: Path, parameters: dict[str, object]) -> int:
     """Check, then execute or leave out; the exit status. What goes wrong is told in one line."""
     name, asked = notebook.stem, time.time()
     try:
-        with alone(output, name):
+        with locked(output, name):
             if output.exists() and output.stat().st_mtime > asked:
                 print(f"{name}: the other build has made it", file=sys.stderr)
                 return 0

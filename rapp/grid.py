@@ -4,7 +4,6 @@ Cells that share data set, setting and model train as one stack of replicas wher
 run one stack after the other; on several, or in several processes, Dask hands them out.
 """
 
-import fcntl
 import importlib.util
 import logging
 import shutil
@@ -79,22 +78,15 @@ def run_unit(entries: Sequence[Entry], checkpoints: Path | None, fill: int = 0) 
 
 
 def lock(folder: Path) -> TextIO:
-    """The folder's lock, held until it is closed; the operating system takes it back from a process that dies.
+    """The folder's lock (``store.lock``).
 
     Raises:
         ParameterError: there can be no such folder.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        return store.lock(folder / ".lock", busy=f"another run is at work in {folder}")
     except OSError as error:
         raise ParameterError(f"out={folder}: {error.strerror}; name a folder that can be made") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say(f"another run is at work in {folder}; waiting for it")
-        fcntl.flock(file, fcntl.LOCK_EX)
-    return file
 
 
 Unit = list[Entry]

@@ -1,11 +1,13 @@
 """Files that are either whole or absent, and a cache of trained models that is checked before it is trusted."""
 
+import fcntl
 import hashlib
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from torch import Tensor
@@ -29,6 +31,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def lock(path: Path, busy: str) -> TextIO:
+    """A lock, held until what is returned is closed; the operating system takes it back from a process that dies.
+
+    Args:
+        path: of the lock's file, which is made.
+        busy: what to say on stderr while another process has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"rapp: {busy}; waiting for it", file=sys.stderr, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 def write_text(path: Path, text: str) -> None:

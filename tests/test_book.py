@@ -326,7 +326,7 @@ def test_of_two_builds_at_once_the_second_waits_and_says_so(tmp_path):
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=1800)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    (waiting,) = [text for text in said if "another build is at it; waiting" in text]
+    (waiting,) = [text for text in said if "another build is at it; waiting for it" in text]
     assert "the other build has made it" in waiting
     assert "papermill" in json.loads(output.read_text())["metadata"]
 

@@ -93,6 +93,12 @@ def test_runs_of_one_class_tell_their_spread_or_that_there_is_one(rows):
     assert line["verdict"] == "reproduced so far"
 
 
+def test_the_reimplementations_runs_stand_in_the_same_table():
+    table = paper_tables.runs(published.reimplementation_runs("1")).set_index("model")
+    assert table["runs"].to_dict() == {"AE": 2, "VAE": 1, "AAE": 2}
+    assert table.loc["AE", "NAP"].startswith(f"{(0.677 + 0.718) / 2:.3f}"[:4])
+
+
 def test_what_is_off_is_counted(rows):
     off = rows["score"].eq("nap") & rows["dataset"].eq("mnist") & rows["setting"].eq("multimodal")
     rows.loc[off, "auroc"] = 0.4

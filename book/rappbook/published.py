@@ -56,6 +56,14 @@ def means(dataset: str, setting: str = "multimodal") -> pd.DataFrame:
     return rows[(rows["dataset"] == NAMES.get(dataset)) & (rows["setting"] == setting)][COLUMNS]
 
 
+def reimplementation_runs(target: str) -> pd.DataFrame:
+    """The re-implementation's runs on MNIST with one digit novel, in the columns of ours that are known of them."""
+    rows = retyped("reimplementation_runs.csv")
+    rows = rows[rows["target"] == target].rename(columns={"trial": "seed"})
+    rows = rows.melt(["model", "target", "seed"], list(SCORES), var_name="score", value_name="auroc")
+    return rows.assign(precision="not stated", epochs=200)
+
+
 def results_file(profile: str) -> Path:
     """Where our own rows of a profile are published: Table 2 has the paper's, whatever was done to save time."""
     is_protocol = re.fullmatch(r"paper( (epochs|samples|precision)=\w+)*", profile)
