@@ -31,7 +31,7 @@ KEYS     := $(foreach dataset,$(DATASETS),$(call key_of,$(dataset)))
 HTML     := $(BUILD)/html
 empty    :=
 BUILT    := $(HTML)/.built/$(subst $(empty) ,+,$(strip $(subst /,-,$(KEYS))))
-# Two minutes more than the ten that the book may take: `make rerun NOTEBOOK=11` adds it.
+# It takes two minutes more, so the book leaves it out; `make rerun NOTEBOOK=11` adds it.
 ON_REQUEST := 11_why_nap_works.ipynb
 NOTEBOOKS := $(filter-out $(ON_REQUEST),$(notdir $(wildcard notebooks/*.ipynb)))
 # Chapters without a dataset among their parameters are the same on all; they run for the first one.

@@ -21,6 +21,7 @@ from joblib import cpu_count
 
 from rapp import cells, grid, provenance, variants
 from rapp.cells import Entry
+from rapp.cli import told
 from rapp.datasets import DataError
 from rapp.profiles import ParameterError, parse
 from rapp.settings import WITHOUT_BFLOAT16, resolve_device
@@ -33,7 +34,7 @@ GPU_PROCESSES = 5  # on one GPU: while one scores, the others train
 
 
 def numbers(text: str) -> list[int]:
-    """``0 2-4`` → [0, 2, 3, 4]."""
+    """The numbers that a text of numbers and ranges names: ``0 2-4`` gives [0, 2, 3, 4]."""
     ends = [part.split("-") for part in text.split()]
     return [number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)]
 
@@ -68,27 +69,16 @@ def _of_line(line: dict[str, str]) -> Iterator[Entry]:
                 yield replace(entry, block=int(line["block"]), keeps_scores=keeps)
 
 
-def ids(rows: pd.DataFrame) -> list[str]:
-    """The id of each row's cell."""
-    return ["/".join(map(str, values)) for values in rows[cells.ID].itertuples(index=False)]
-
-
-def id_of(entry: Entry) -> str:
-    """The id of a cell, as ``make row`` takes it."""
-    cell = entry.cell
-    return f"{entry.profile}/{entry.dataset}/{cell.setting}/{cell.settings.model}/{cell.target}/{cell.seed}"
-
-
-def published_ids() -> set[str]:
-    """Ids of the published rows that were made by a recipe with a number."""
-    rows = published.all_rows()
-    return set(ids(rows[(rows["recipe"] > 0) & (rows["contamination"] == 0)]))
+def known(rows: pd.DataFrame) -> set[tuple[str, int]]:
+    """Id and recipe of the cells that rows are of."""
+    rows = rows[rows["contamination"] == 0]
+    return set(zip(cells.ids(rows), rows["recipe"], strict=True))
 
 
 def work(folder: Path, minutes: float | None, workers: int | None) -> int:
-    """Train what is missing, in this checkout as it is; the exit status."""
-    done = published_ids()
-    missing = [entry for entry in plan() if id_of(entry) not in done]
+    """Train what is missing, with the code of this checkout; returns the exit status."""
+    done = known(published.all_rows())
+    missing = [entry for entry in plan() if (entry.id, entry.recipe) not in done]
     on_gpu = resolve_device("auto").type == "cuda"
     if not on_gpu and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
         say("this processor has no bfloat16 units: cells in bfloat16 take ten times as long here and come last")
@@ -125,9 +115,9 @@ def pinned_worktree(home: Path) -> Path:
 
 
 def run(home: Path, minutes: float | None, workers: int | None) -> int:
-    """``work`` in a worktree that is pinned to the last commit; the cells' files lie under ``home``."""
+    """Run ``work`` in a worktree pinned to the last commit; the cells' files go to ``home``."""
     home.mkdir(parents=True, exist_ok=True)
-    lock = grid.lock(home)  # until this process ends, and ``exec`` is not the end
+    lock = grid.lock(home)  # held until this process ends; it survives ``exec``
     tree = pinned_worktree(home)
     os.set_inheritable(lock.fileno(), True)
     words = ["work", "--home", str(home)]
@@ -141,14 +131,14 @@ def run(home: Path, minutes: float | None, workers: int | None) -> int:
 def status(folder: Path) -> str:
     """A line for each block of the plan: cells done, and the core-hours left at the pace of the cells made here."""
     made = cells.collect(folder)
-    known = published_ids() | set(ids(made))
+    done = known(published.all_rows()) | known(made)
     made = made[made["processor"] == provenance.processor(resolve_device("auto").type)]
     frame = pd.DataFrame(
         [
             {
                 "block": entry.block,
-                "done": id_of(entry) in known,
-                "hours": None if id_of(entry) in known else _hours(entry, made),
+                "done": (entry.id, entry.recipe) in done,
+                "hours": None if (entry.id, entry.recipe) in done else _hours(entry, made),
             }
             for entry in plan()
         ]
@@ -162,8 +152,8 @@ def _in_words(block: pd.DataFrame) -> str:
     left = block[~block["done"]]
     if left.empty:
         return f"{told}, done"
-    known, unknown = left["hours"].notna().sum(), left["hours"].isna().sum()
-    told += f", {left['hours'].sum():.1f} core-hours left" if known else ""
+    priced, unknown = left["hours"].notna().sum(), left["hours"].isna().sum()
+    told += f", {left['hours'].sum():.1f} core-hours left" if priced else ""
     return told + (f", the pace of {unknown} more is not known here yet" if unknown else "")
 
 
@@ -207,21 +197,26 @@ def again(name: str) -> str:
     """
     rows = published.all_rows()
     rows = rows[rows["contamination"] == 0]
-    mine = rows[pd.Series(ids(rows), rows.index, dtype=str) == name].set_index("score")
+    names = pd.Series(cells.ids(rows), rows.index, dtype=str)
+    mine = rows[names == name].set_index("score")
     if mine.empty:
-        example = ids(rows)[0] if len(rows) else "none"
+        example = names.iloc[0] if len(rows) else "none"
         raise ParameterError(f"ID={name!r} is no published row; one of them is ID='{example}'")
     profile, dataset, setting, model, target, seed = name.split("/")
     base, _, changes = profile.partition(" ")
     params: Any = parse(changes)
     entry = cells.plan(base, [dataset], [setting], [model], int(seed) + 1, [target], **params)[-1]
-    (result,) = grid.run_unit([entry], None, fill=int(mine["stack"].iloc[0]))
+    here = provenance.processor(resolve_device("auto").type)
+    # On another processor no number of copies gives the same bits.
+    fill = int(mine["stack"].iloc[0]) if mine["processor"].iloc[0] == here else 0
+    (result,) = grid.run_unit([entry], None, fill)
     if "error" in result:
         raise ParameterError(f"{name}: {result['error']}")
     new = pd.DataFrame(result["rows"]).set_index("score")
     table = pd.DataFrame({"published": mine["auroc"], "again": new["auroc"]})
     table["difference"] = table["again"] - table["published"]
-    return f"{table.to_string(float_format='{:.6f}'.format)}\n\n{_what_to_expect(mine.iloc[0], new.iloc[0], rows)}"
+    expected = _what_to_expect(mine.reset_index().iloc[0], new.iloc[0], rows)
+    return f"{table.to_string(float_format='{:.6f}'.format)}\n\n{expected}"
 
 
 def _what_to_expect(old: pd.Series, new: pd.Series, rows: pd.DataFrame) -> str:
@@ -231,13 +226,13 @@ def _what_to_expect(old: pd.Series, new: pd.Series, rows: pd.DataFrame) -> str:
     if not other:
         return "Recipe, processor and versions are the same: the numbers should be, too."
     kind = ["profile", "dataset", "setting", "model", "target", "score"]
-    std = rows.groupby(kind)["auroc"].std().get(tuple(old.get(name, old.name) for name in kind))
+    std = rows.groupby(kind)["auroc"].std().get(tuple(old[name] for name in kind))
     seeds = f"seeds of this row differ by {std:.3f} (std)" if pd.notna(std) else "this row has one seed only"
     return f"Made otherwise ({'; '.join(other)}): expect about what another seed would give; {seeds}."
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. What goes wrong is told in one line."""
+    """Run one command; returns the exit status. What goes wrong is told in one line."""
     parser = argparse.ArgumentParser(prog="book/rows.py", description=__doc__)
     parser.add_argument("command", choices=["run", "work", "status", "publish", "row", "table"])
     parser.add_argument("--home", type=Path, default=ROOT / ".rows", help="folder of the cells and the pinned code")
@@ -246,34 +241,27 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--id", default="", help="of the row to make again")
     parser.add_argument("--out", type=Path, nargs="+", help="folders of cells to publish or tabulate")
     arguments = parser.parse_args(words)
+    return told(lambda: _done(arguments))
+
+
+def _done(arguments: argparse.Namespace) -> int:
+    for name, least in (("minutes", 0), ("jobs", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ParameterError(f"{name.upper()}={value} must be at least {least}")
     home = arguments.home.expanduser().resolve()
     folder = home / "cells"
-    try:
-        for name, least in (("minutes", 0), ("jobs", 1)):
-            value = getattr(arguments, name)
-            if value is not None and value < least:
-                raise ParameterError(f"{name.upper()}={value} must be at least {least}")
-        if arguments.command == "run":
-            return run(home, arguments.minutes, arguments.jobs)
-        if arguments.command == "work":
-            return work(folder, arguments.minutes, arguments.jobs)
-        if arguments.command == "status":
-            print(status(folder))
-        if arguments.command == "publish":
-            print(*publish(*(arguments.out or [folder])), sep="\n")
-        if arguments.command == "table":
-            print(tables(*(arguments.out or [])))
-        if arguments.command == "row":
-            print(again(arguments.id))
-    except (ParameterError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a disk that is full, a folder that may not be written
-        print(f"error: {error}; finished cells are kept, the same command goes on", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
-        return 130
+    if arguments.command in ("run", "work"):
+        start, where = (run, home) if arguments.command == "run" else (work, folder)
+        return start(where, arguments.minutes, arguments.jobs)
+    if arguments.command == "status":
+        print(status(folder))
+    if arguments.command == "publish":
+        print(*publish(*(arguments.out or [folder])), sep="\n")
+    if arguments.command == "table":
+        print(tables(*(arguments.out or [])))
+    if arguments.command == "row":
+        print(again(arguments.id))
     return 0
 
 

@@ -17,7 +17,7 @@ from rapp.autoencoders import MODELS
 from rapp.datasets import Dataset
 from rapp.profiles import ParameterError, rival_for, settings_for
 from rapp.settings import RivalSettings, Settings
-from rapp.training import say
+from rapp.training import RECIPE, say
 from rapp.trials import Cell, Scored
 
 COLUMNS = (
@@ -30,7 +30,7 @@ BEFORE = {
     "recipe": 0,
     "stack": 0,
     "processor": "",
-}  # what rows have that were made before these columns were
+}  # what older rows hold in columns that did not exist when they were made
 KEY = ["profile", "dataset", "setting", "contamination", "target", "seed", "model"]  # of a cell
 ID = ["profile", "dataset", "setting", "model", "target", "seed"]  # by which `make row ID=…` knows it, between slashes
 
@@ -44,6 +44,18 @@ class Entry:
     cell: Cell
     keeps_scores: bool = field(default=False, compare=False)  # of each test row, in the cell's file
     block: int = field(default=0, compare=False)  # of a plan; cells of different blocks never share a stack
+
+    @property
+    def id(self) -> str:
+        """What ``make row ID=…`` calls it: the values of ``ID``, between slashes."""
+        cell = self.cell
+        return f"{self.profile}/{self.dataset}/{cell.setting}/{cell.settings.model}/{cell.target}/{cell.seed}"
+
+    @property
+    def recipe(self) -> int:
+        """Number of the recipe by which such a cell is trained now."""
+        settings = self.cell.settings
+        return baselines.RIVALS[settings.model].of.RECIPE if isinstance(settings, RivalSettings) else RECIPE
 
     @property
     def file(self) -> Path:
@@ -200,10 +212,13 @@ def _checksum_of(name: str) -> str:
     return provenance.checksum(data_of(name))
 
 
-def is_done(path: Path, dataset: str) -> bool:
-    """Whether a file holds a sound result that is no error, made from the data as they are now."""
+def is_done(path: Path, entry: Entry) -> bool:
+    """Whether a file holds a sound result that is no error, made by today's recipe from the data as they are now."""
     result = read(path)
-    return bool(result and "rows" in result and result["rows"][0]["data_sha256"] == _checksum_of(dataset))
+    if not result or "rows" not in result:
+        return False
+    row = result["rows"][0]
+    return row.get("recipe", 0) == entry.recipe and row["data_sha256"] == _checksum_of(entry.dataset)
 
 
 def collect(*folders: Path) -> pd.DataFrame:
@@ -219,11 +234,15 @@ def collect(*folders: Path) -> pd.DataFrame:
     return frame.sort_values(KEY, kind="stable", ignore_index=True)
 
 
+def ids(rows: pd.DataFrame) -> list[str]:
+    """The id of each row's cell (``Entry.id``)."""
+    return ["/".join(map(str, values)) for values in rows[ID].itertuples(index=False)]
+
+
 def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
     """The id of each finished cell that keeps its scores, and these as CSV: row, is_novel, a column per score."""
     for folder in folders:
         for path in sorted(folder.rglob("*.json")):
             result = read(path)
             if result and "scores" in result:
-                row = result["rows"][0]
-                yield "/".join(str(row[name]) for name in ID), result["scores"]
+                yield ids(pd.DataFrame(result["rows"][:1]))[0], result["scores"]

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,15 @@ from rapp.profiles import ParameterError, parse
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; the exit status. What goes wrong is told in one line."""
+    """Run one command; returns the exit status. What goes wrong is told in one line."""
     arguments = _parser().parse_args(words)
+    return told(lambda: arguments.command(arguments))
+
+
+def told(command: Callable[[], int]) -> int:
+    """Run a command; returns its exit status, or that of an error, which is told in one line."""
     try:
-        return arguments.command(arguments)
+        return command()
     except (ParameterError, datasets.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -17,7 +17,8 @@ from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
 from rapp.pathway import Pathway, Whitening
 from rapp.profiles import bottleneck, check_name, settings_for
-from rapp.settings import Settings, pinned
+from rapp.settings import Settings
+from rapp.threads import pinned
 from rapp.training import train as train_one
 from rapp.trials import pathway_of
 

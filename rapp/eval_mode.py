@@ -11,18 +11,19 @@ DEEP = 3  # a decoder may be a function of a function of a list of modules
 
 
 def require_eval(encoder: Iterable[object], decoder: object) -> None:
-    """Check every layer that rows are about to pass; it takes a tenth of a millisecond, so ask for each chunk.
+    """Raise an error if a layer that rows are about to pass is in training mode.
 
-    Flags count of layers that learn and of modules whose code asks for ``training``; that of a container decides
-    nothing, for a fresh ``nn.Sequential`` of trained layers has it on. Of a decoder that is a function, those modules
-    count that it is a method of, closes over or finds among the global names.
+    It takes a tenth of a millisecond, so it is asked for each chunk. The flag counts of a module that has weights or
+    statistics of its own, and of one whose code reads ``training``. A container's flag does not count, for a fresh
+    ``nn.Sequential`` of trained layers has it on. Of a decoder that is a function, the modules count that it closes
+    over, names as globals, or is a method of.
 
     Raises:
         ValueError: naming the layer.
     """
     parts = {f"layer {i} of the encoder": layer for i, layer in enumerate(encoder, 1)}
-    for part, of in {**parts, "the decoder": decoder}.items():
-        for module in _modules(of, DEEP):
+    for part, layer in {**parts, "the decoder": decoder}.items():
+        for module in _modules(layer, DEEP):
             for name, one in module.named_modules():
                 if one.training and _matters(one):
                     what = f"{type(one).__name__}{f' {name!r}' if name else ''}"
@@ -42,8 +43,8 @@ def _matters(module: nn.Module) -> bool:
 @functools.cache
 def _asks(kind: type) -> bool:
     """Whether a module's own code reads ``training``, as that of dropout by function does."""
-    own = [of for of in kind.__mro__ if issubclass(of, nn.Module) and of is not nn.Module]
-    codes = (getattr(value, "__code__", None) for of in own for value in vars(of).values())
+    own = [base for base in kind.__mro__ if issubclass(base, nn.Module) and base is not nn.Module]
+    codes = (getattr(value, "__code__", None) for base in own for value in vars(base).values())
     return any("training" in code.co_names for code in codes if isinstance(code, CodeType))
 
 
@@ -57,10 +58,11 @@ def _modules(part: object, deep: int) -> Iterator[nn.Module]:
 
 
 def _held(part: object) -> list[object]:
+    """What a callable that is no module holds and may run."""
     if isinstance(part, functools.partial):
         return [part.func, *part.args, *part.keywords.values()]
     if isinstance(part, MethodType):
-        return [part.__self__] if isinstance(part.__self__, nn.Module) else [*_of_object(part.__self__)]
+        return [part.__self__] if isinstance(part.__self__, nn.Module) else _of_object(part.__self__)
     if isinstance(part, FunctionType):
         return _captured(part)
     if isinstance(part, list | tuple):
@@ -69,6 +71,7 @@ def _held(part: object) -> list[object]:
 
 
 def _of_object(part: object) -> list[object]:
+    """The modules among an object's attributes."""
     return [value for value in getattr(part, "__dict__", {}).values() if isinstance(value, nn.Module)]
 
 
@@ -89,4 +92,5 @@ def _captured(function: FunctionType) -> list[object]:
 
 @functools.cache
 def _global_names(code: CodeType) -> frozenset[str]:
+    """The global names that a function reads."""
     return frozenset(step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")

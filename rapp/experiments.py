@@ -16,8 +16,9 @@ from rapp.datasets import Dataset
 from rapp.pathway import Whitening, nap, sap
 from rapp.replicas import stack_size
 from rapp.run import Trained
-from rapp.settings import RivalSettings, Settings, pinned, resolve_device
+from rapp.settings import RivalSettings, Settings, resolve_device
 from rapp.splits import Split
+from rapp.threads import pinned
 from rapp.training import cache_files, model_key, say, train_stack
 from rapp.trials import SCORING_THREADS, Cell, RivalTrial, Scored, Trial
 

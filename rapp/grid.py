@@ -18,12 +18,11 @@ from typing import Any, TextIO
 import torch
 from tqdm import tqdm
 
-from rapp import cells, provenance, store
+from rapp import cells, provenance, replicas, store
 from rapp.cells import Entry
 from rapp.datasets import Dataset
 from rapp.experiments import run_cells
 from rapp.profiles import ParameterError
-from rapp.replicas import STACK, stack_is_faster
 from rapp.settings import RivalSettings, Settings, resolve_device
 from rapp.training import say
 from rapp.trials import Cell
@@ -33,7 +32,7 @@ GPU_STACK = 20  # networks in a GPU's stack at most: with more, little is gained
 
 
 def stack_size(data: Dataset, settings: Settings | RivalSettings) -> int:
-    """How many replicas train together: on a CPU as in ``experiments``, on a GPU as many as its memory takes.
+    """How many replicas train together: on a CPU as ``replicas.stack_size`` says, on a GPU as many as its memory takes.
 
     Rivals train alone.
     """
@@ -41,10 +40,8 @@ def stack_size(data: Dataset, settings: Settings | RivalSettings) -> int:
         return 1
     device = resolve_device(settings.device)
     n_features = data.x.shape[1]
-    if not stack_is_faster(n_features, device):
-        return 1
     if device.type != "cuda":
-        return STACK
+        return replicas.stack_size(n_features, device)
     n_units = settings.n_layers * (n_features + settings.bottleneck)  # of encoder and decoder, on average
     n_weights = n_units * (n_features + settings.bottleneck) / 2
     # Weights, gradients, two moments, the best so far; activations and their gradients; each replica's own rows.
@@ -178,7 +175,7 @@ def run(
         say("safetensors is not installed: a stack that is interrupted starts again")
     failed: list[tuple[Entry, str]] = []
     with lock(folder):
-        missing = [entry for entry in entries if force or not cells.is_done(folder / entry.file, entry.dataset)]
+        missing = [entry for entry in entries if force or not cells.is_done(folder / entry.file, entry)]
         units = _units(missing)
         say(f"{len(entries)} cells, {len(entries) - len(missing)} of them done, {len(units)} stacks to train")
         progress = Progress(len(missing))

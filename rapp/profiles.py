@@ -27,7 +27,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 20, "batch": 32, "threads": 1},
     "paper": {"epochs": 100, "threads": 1},  # the paper says only that the epoch of the lowest validation loss is kept
 }
-EXPLAINED = 0.9  # of a table's variance, by as many principal components as its bottleneck is wide (see PROTOCOL)
+# Of a table's variance, by as many principal components as its bottleneck is wide: our choice, the paper is silent.
+EXPLAINED = 0.9
 
 
 class ParameterError(ValueError):

@@ -27,7 +27,7 @@ def stack_is_faster(n_features: int, device: torch.device) -> bool:
 
 
 def stack_size(n_features: int, device: torch.device) -> int:
-    """How many networks train side by side, where there is no reason for another number: 1 or ``STACK``."""
+    """How many networks train side by side unless a caller asks for another number: 1 or ``STACK``."""
     return STACK if stack_is_faster(n_features, device) else 1
 
 
@@ -78,7 +78,7 @@ class Stack:
 
     Args:
         runs: what to train.
-        size: the number R of networks in the stack, which copies of the first run make up; 0 for as many as runs.
+        size: number R of networks in the stack; copies of the first run fill it up. 0 stands for as many as runs.
     """
 
     def __init__(self, runs: Sequence[Run], size: int = 0):

@@ -76,12 +76,12 @@ class Run:
 
     @property
     def left(self) -> int:
-        """Epochs yet to train."""
+        """How many epochs are yet to be trained."""
         return self.settings.epochs - len(self.history)
 
     @property
     def taken(self) -> int:
-        """Steps so far."""
+        """How many steps were taken so far."""
         return len(self.history) * self.steps + len(self.losses)
 
     def draw(self) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -93,7 +93,7 @@ class Run:
         return self.x_train[rows], self.model.noise(self.batch, self.settings.samples, self.generator)
 
     def autocast(self) -> AbstractContextManager:
-        """bfloat16 where the settings ask for it."""
+        """A context that computes in bfloat16 if the settings ask for it."""
         half = self.settings.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
 
@@ -108,7 +108,7 @@ class Run:
         return losses[0]
 
     def epoch(self) -> None:
-        """The rest of this pass over the training rows in shuffled full batches, then validation."""
+        """Train the rest of this epoch, in shuffled full batches, and validate."""
         start = time.perf_counter()
         self.model.train()
         while not self.losses or len(self.order):
@@ -172,7 +172,10 @@ class Run:
         self.restore_results(under("best.", tensors), tensors, about)
 
     def result(self, stack: int) -> Trained:
-        """The model of the lowest validation error, and that of each mark."""
+        """The model of the lowest validation error; its ``earlier`` holds that of each mark.
+
+        ``stack`` says how many networks trained side by side.
+        """
 
         def trained(epochs: int, best: dict[str, Tensor]) -> Trained:
             model = copy.deepcopy(self.model)
@@ -189,4 +192,5 @@ class Run:
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,15 +1,12 @@
 """What decides a training run, and what it computes on."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from rapp.autoencoders import KINDS, MODELS
-from rapp.threads import allowed
 
 PRECISIONS = ("float32", "bfloat16", "float64")
 WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # x86's instruction sets that multiply bfloat16 ten times slower than float32
@@ -81,14 +78,3 @@ def resolve_device(name: str) -> torch.device:
     if not present[name]:
         raise ValueError(f"device={name!r} is not present on this machine; use 'auto' or 'cpu'")
     return torch.device(name)
-
-
-@contextmanager
-def pinned(threads: int) -> Iterator[None]:
-    """Compute on so many threads, and on as many as before afterwards: sums depend on it in their last digits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(allowed(threads))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

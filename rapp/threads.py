@@ -20,14 +20,18 @@ def allowed(threads: int) -> int:
 
 
 @contextmanager
-def one_thread_if_forked() -> Iterator[None]:
-    """Compute on one thread in a forked process, and on as many as before afterwards; elsewhere change nothing."""
+def pinned(threads: int) -> Iterator[None]:
+    """Compute on so many threads, and on as many as before afterwards: sums depend on it in their last digits."""
     before = torch.get_num_threads()
-    if allowed(before) == before:
-        yield
-        return
-    torch.set_num_threads(1)
+    torch.set_num_threads(allowed(threads))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_thread_if_forked() -> Iterator[None]:
+    """Compute on one thread in a forked process, and on as many as before afterwards; elsewhere change nothing."""
+    with pinned(torch.get_num_threads()):
+        yield

@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from rapp import replicas, store
 from rapp.run import Run, Trained, under
-from rapp.settings import Settings, pinned, resolve_device
-from rapp.threads import one_thread_if_forked
+from rapp.settings import Settings, resolve_device
+from rapp.threads import one_thread_if_forked, pinned
 
 CHECKPOINT_SECONDS = 60  # an interrupted run loses at most this, plus an epoch
 CHECKPOINT_SHARE = 0.05  # of the time at most goes into checkpoints
 LOG_SECONDS = 60  # where there is no terminal to draw a bar in
-# Raised whenever the same seed gives another model, beyond rounding: rows and cached models of another recipe are made
-# anew, those of this one never. `tests/test_recipe.py` notices when that is due. (Rows of before it was counted: 0.)
+# The number goes up whenever the same seed gives another model, beyond rounding: rows and cached models of another
+# recipe are made anew. `tests/test_recipe.py` notices when that is due. Rows from before recipes were numbered have 0.
 RECIPE = 1
 
 
@@ -121,7 +121,7 @@ class _Cached:
             run.restore(*found)
 
     def save(self) -> None:
-        """A checkpoint, or the result once there is one."""
+        """Write a checkpoint or, after the last epoch, the result."""
         if not self.cached:
             return
         tensors, about = self.run.state()
@@ -137,7 +137,7 @@ class _Cached:
 
 
 def _finish(stack: list[_Cached], size: int, progress: bool) -> None:
-    """The remaining epochs of a stack of ``size``, with checkpoints on the way and the whole result at the end."""
+    """Train the remaining epochs of a stack of ``size``; checkpoints are written on the way, the result at the end."""
     runs = [cached.run for cached in stack]
     settings, first = runs[0].settings, runs[0]
     alone = size == 1 and first.device.type != "cuda"  # on a GPU a stack of one is faster, too (``replicas``)

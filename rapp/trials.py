@@ -16,8 +16,9 @@ from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
 from rapp.pathway import Pathway, Whitening
 from rapp.run import Trained
-from rapp.settings import RivalSettings, Settings, pinned
+from rapp.settings import RivalSettings, Settings
 from rapp.splits import Split, split
+from rapp.threads import pinned
 from rapp.training import RECIPE
 
 SCORING_THREADS = min(2, cpu_count())  # pinned as in training; a core more or less is in the seventh digit

@@ -24,8 +24,9 @@ from rapp.datasets import Dataset
 from rapp.experiments import features, sap_and_nap, scored
 from rapp.profiles import ParameterError
 from rapp.run import Run, Trained
-from rapp.settings import RivalSettings, Settings, pinned
+from rapp.settings import RivalSettings, Settings
 from rapp.splits import Split
+from rapp.threads import pinned
 from rapp.training import say
 from rapp.trials import SCORES, SCORING_THREADS, Cell, Trial
 
@@ -109,8 +110,9 @@ def scored_at(
 
 
 def run(entry: Entry, variant: Variant) -> Iterator[dict]:
-    """Train a cell with one choice changed and score it; of the protocol, with every choice of scoring and after fewer
-    epochs, too.
+    """Train a cell with one choice changed and score it.
+
+    The protocol's own run is also scored after fewer epochs and with each choice of scoring changed.
 
     Yields:
         Rows of ``COLUMNS``.
@@ -190,7 +192,7 @@ def fill(entries: Sequence[Entry], folder: Path, workers: int = 1) -> list[str]:
     failed = []
     with grid.lock(folder):
         runs = [(entry, variant) for variant in TRAINED for entry in entries if _has(entry, variant)]
-        todo = [(e, v) for e, v in runs if not cells.is_done(folder / _file(e, v), e.dataset)]
+        todo = [(e, v) for e, v in runs if not cells.is_done(folder / _file(e, v), e)]
         say(f"{len(todo)} of {len(runs)} runs to train")
         progress = grid.Progress(len(todo), "run")
         work = (delayed(_attempt)(entry, variant) for entry, variant in todo)

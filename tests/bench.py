@@ -31,8 +31,9 @@ from rapp.evaluation import auroc
 from rapp.experiments import run_stack
 from rapp.pathway import Pathway, Whitening, nap, project
 from rapp.run import Run
-from rapp.settings import WITHOUT_BFLOAT16, Settings, pinned
+from rapp.settings import WITHOUT_BFLOAT16, Settings
 from rapp.splits import split
+from rapp.threads import pinned
 
 THREADS, BATCH = 2, 256
 PROTOCOL = Settings(threads=THREADS, batch=BATCH, device="cpu")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rapp.pathway import Pathway
-from rapp.settings import pinned
+from rapp.threads import pinned
 from rappbook.chapters.convolutional import ConvolutionalAutoencoder, train_convolutional
 
 

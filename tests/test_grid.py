@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rapp import cells, cli, datasets, experiments, grid, store
+from rapp import cells, cli, datasets, experiments, grid, replicas, store, trials
 from rapp.experiments import Cell, run_trial
 from rapp.profiles import ParameterError
 from rapp.replicas import Stack
@@ -50,6 +50,15 @@ def test_cells_of_other_data_are_made_again(entries, blobs, tmp_path, monkeypatc
     grid.run(entries[:1], tmp_path)
     assert "1 cells, 0 of them done" in capsys.readouterr().err.splitlines()[-2]
     assert cells.collect(tmp_path)["data_sha256"].unique() == ["1" * 64]
+
+
+def test_cells_of_another_recipe_are_made_again(entries, tmp_path, monkeypatch, capsys):
+    grid.run(entries[:1], tmp_path)
+    for module in (cells, trials):
+        monkeypatch.setattr(module, "RECIPE", 2)
+    grid.run(entries[:1], tmp_path)
+    assert "1 cells, 0 of them done" in capsys.readouterr().err.splitlines()[-2]
+    assert set(cells.collect(tmp_path)["recipe"]) == {2}
 
 
 def test_force_does_finished_cells_again(entries, tmp_path, monkeypatch):
@@ -103,7 +112,7 @@ def test_a_damaged_cell_file_is_named_set_aside_and_made_again(entries, tmp_path
 
 
 def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(grid, "stack_is_faster", lambda *_: False)
+    monkeypatch.setattr(replicas, "stack_is_faster", lambda *_: False)
     write, written = store.write_text, []
 
     def full(path, text):
@@ -226,7 +235,7 @@ _run_unit = grid.run_unit
 def test_a_lost_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, monkeypatch):
     _cluster()
     monkeypatch.setattr(grid, "run_unit", _die_once)
-    monkeypatch.setattr(grid, "STACK", 1)
+    monkeypatch.setattr(replicas, "STACK", 1)
     entries = cells.plan("tiny", ["digits"], ["multimodal"], ["ae"], 3, ["1"])
     written, write = [], store.write_text
     monkeypatch.setattr(store, "write_text", lambda path, text: written.append(path) or write(path, text))

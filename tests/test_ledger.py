@@ -45,12 +45,12 @@ def test_images_that_were_trained_for_fewer_epochs_are_judged_so_far(rows):
     found = ledger.judged(rows).set_index("claim")
     of_images = found.loc["The means of Table 2 for images, within 0.02"]
     assert of_images["verdict"] == "reproduced so far"
-    assert of_images["evidence"].endswith("(trained for 6 to 40 epochs, not 100)")
+    assert of_images["evidence"].endswith("(trained for 6 to 40 epochs; the profile has 100)")
     assert found.loc["The means of Table 2 for tables, within 0.05", "verdict"] == "reproduced"
     for claim in ("lifts the VAE", "worse than a coin"):
         line = found.filter(like=claim, axis=0).iloc[0]
         assert line["verdict"].endswith(" so far")
-        assert line["evidence"].endswith("(trained for 6 epochs, not 100)")
+        assert line["evidence"].endswith("(trained for 6 epochs; the profile has 100)")
 
 
 def test_claims_on_one_digit_take_the_rows_that_the_table_takes(rows):

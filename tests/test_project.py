@@ -55,7 +55,7 @@ def test_every_pin_runs_on_the_oldest_python_that_we_promise():
     for line in (ROOT / ".constraints.txt").read_text().splitlines():
         pin = Requirement(line)
         try:
-            wants = metadata.metadata(pin.name)["Requires-Python"] or ""
+            wants = metadata.metadata(pin.name).get("Requires-Python") or ""
         except metadata.PackageNotFoundError:
             continue  # such as CUDA's, where torch is PyTorch's own CPU build
         seen.add(pin.name.lower())

@@ -6,7 +6,8 @@ import torch
 from rapp import store, training
 from rapp.replicas import Stack
 from rapp.run import Run
-from rapp.settings import Settings, pinned
+from rapp.settings import Settings
+from rapp.threads import pinned
 from rapp.training import train, train_stack
 
 EXACT = Settings(n_layers=3, bottleneck=12, epochs=20, batch=32, threads=1, precision="float64", device="cpu")

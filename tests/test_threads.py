@@ -9,8 +9,9 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from rapp import Pathway, RaPP, Whitening, datasets, detectors
-from rapp.settings import Settings, pinned
+from rapp.settings import Settings
 from rapp.splits import split
+from rapp.threads import pinned
 from rapp.training import train
 
 PATIENCE = 300  # seconds; a child needs a few, and on a machine that is busy with other things perhaps a minute

@@ -11,7 +11,8 @@ import torch
 
 from rapp import store, training
 from rapp.run import Run, reconstruction_error
-from rapp.settings import Settings, pinned
+from rapp.settings import Settings
+from rapp.threads import pinned
 from rapp.training import train
 from tests.conftest import ROOT
 

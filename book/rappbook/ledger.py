@@ -37,19 +37,22 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(agree: int, of: int, total: int = 0, short: bool = False) -> str:
-    """By the cases that we have, ``of``; "so far" if the claim covers more, ``total``, or training was ``short``."""
+    """The verdict on a claim that ``agree`` of the ``of`` known cases bear out.
+
+    "so far" is added if the claim covers more cases (``total``) or the evidence is ``short`` of epochs or runs.
+    """
     if not of:
         return "pending"
     verdict = "reproduced" if agree == of else "partly" if 2 * agree >= of else "not reproduced"
     return f"{verdict} so far" if short or of < total else verdict
 
 
-def _trained(epochs: pd.Series) -> str:
-    """How long, if not as long as the profile has it."""
+def _how_long(epochs: pd.Series) -> str:
+    """Words that say how long was trained, if shorter than the profile; else empty."""
     fewest, most = epochs.min(), epochs.max()
     if not fewest < EPOCHS:
         return ""
-    return f" (trained for {f'{fewest:.0f} to ' if fewest < most else ''}{most:.0f} epochs, not {EPOCHS})"
+    return f" (trained for {f'{fewest:.0f} to ' if fewest < most else ''}{most:.0f} epochs; the profile has {EPOCHS})"
 
 
 def _about_one(one: pd.DataFrame) -> Iterator[Claim]:
@@ -59,25 +62,25 @@ def _about_one(one: pd.DataFrame) -> Iterator[Claim]:
     told = means.map("{:.3f}".format) + groups.std().map(" ± {:.3f}".format, na_action="ignore").fillna("")
     n_runs = one.groupby("model")["seed"].nunique()
     recon = one[one["score"] == "recon"].groupby("model")["auroc"].mean()
-    trained = _trained(one["epochs"])
+    how_long = _how_long(one["epochs"])
     cases = [f"{str(model).upper()} {told[model, 'recon']} ({_runs(n_runs[model])})" for model in recon.index]
     yield Claim(
         'On MNIST with "1" novel, reconstruction error ranks worse than a coin',
         "the authors' post",
-        (", ".join(cases) or "no rows yet") + trained,
-        _verdict(int((recon < 0.5).sum()), len(recon), short=bool(trained)),
+        (", ".join(cases) or "no rows yet") + how_long,
+        _verdict(int((recon < 0.5).sum()), len(recon), short=bool(how_long) or n_runs.min() < 2),
     )
     nap = means.get(("vae", "nap"))
     steps = [] if nap is None else [nap >= 0.905 - CLOSE, nap > 0.5]
     text = "no rows yet"
     if nap is not None:
-        text = f"VAE {told['vae', 'recon']} → {told['vae', 'nap']} ({_runs(n_runs['vae'])}){trained}"
+        text = f"VAE {told['vae', 'recon']} → {told['vae', 'nap']} ({_runs(n_runs['vae'])}){how_long}"
     few = nap is not None and n_runs["vae"] < 2
     yield Claim(
         "There, NAP lifts the VAE to 0.905",
         "the authors' post",
         text,
-        _verdict(sum(steps), len(steps), short=bool(trained) or few),
+        _verdict(sum(steps), len(steps), short=bool(how_long) or few),
     )
 
 
@@ -108,7 +111,7 @@ def _about_gains(table: pd.DataFrame) -> Iterator[Claim]:
 
 
 def _about_order(table: pd.DataFrame) -> Claim:
-    """Of every two scores of a data set, setting and model."""
+    """In how many pairs of scores our order is the paper's."""
     known = table[table["difference"].notna() & table["std"].notna()]
     agree, of = 0, 0
     for _, block in known.groupby(["setting", "dataset", "model"]):
@@ -158,13 +161,13 @@ def _about_means(table: pd.DataFrame) -> Iterator[Claim]:
     for words, whole, close in (("images", table[images], CLOSE), ("tables", table[~images], CLOSE_OF_TABLES)):
         part = whole.dropna(subset="difference")
         agree = int((part["difference"].abs() <= close).sum())
-        trained = _trained(part["epochs"]) if words == "images" else ""
-        evidence = f"{agree} of {len(part)} that we have, of {len(whole)} in the paper{trained}"
+        how_long = _how_long(part["epochs"]) if words == "images" else ""
+        evidence = f"{agree} of {len(part)} that we have, of {len(whole)} in the paper{how_long}"
         yield Claim(
             f"The means of Table 2 for {words}, within {close}",
             "paper, Table 2",
             evidence if len(part) else "no rows yet",
-            _verdict(agree, len(part), len(whole), bool(trained)),
+            _verdict(agree, len(part), len(whole), bool(how_long)),
         )
 
 

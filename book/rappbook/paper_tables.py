@@ -8,6 +8,7 @@ from rapp.trials import SCORES
 from rappbook.published import CLASSES, NAMES, retyped
 
 NUMBER = "ours ± std · paper · difference"
+BLOCK = ["setting", "dataset", "model"]
 
 
 def table2(rows: pd.DataFrame) -> pd.DataFrame:
@@ -26,9 +27,6 @@ def table2(rows: pd.DataFrame) -> pd.DataFrame:
     """
     paper = retyped("table2.csv").rename(columns={"auroc": "paper"})
     return _with_difference(paper.merge(_means(rows), how="left", on=["setting", "dataset", "model", "score"]))
-
-
-BLOCK = ["setting", "dataset", "model"]
 
 
 def chosen(rows: pd.DataFrame, first: str = "classes") -> pd.DataFrame:

@@ -46,7 +46,9 @@ def per_class(dataset: str, target: str | None = None) -> pd.DataFrame:
 
 
 def means(dataset: str, setting: str = "multimodal") -> pd.DataFrame:
-    """Means over all classes: the paper's Table 2, and the known re-implementation's (one run a class, 200 epochs).
+    """Means over all classes: the paper's Table 2, and the known re-implementation's.
+
+    The latter are of 200 epochs, two runs a class of AE and AAE and one of the VAE.
 
     Returns:
         source, model, score, auroc; without rows for a data set that neither has.
@@ -169,7 +171,7 @@ def from_scores() -> pd.DataFrame:
 def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
     """Our published rows of the autoencoders on a data set, multimodal, and where they come from, in words.
 
-    None: an empty frame, "".
+    If there are none, the frame is empty and the words are "".
 
     Returns:
         As ``experiments.rows_of``.

@@ -112,7 +112,7 @@ def out_of_distribution(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
 
 
 def reported() -> pd.DataFrame:
-    """The rivals' one-class AUROCs as reported (PROTOCOL, "Rivals") beside all of ours on the same data, for a page.
+    """The rivals' one-class AUROCs as reported (book/paper/rivals.csv) beside all of ours on the same data, for a page.
 
     Returns:
         data, method, profile, classes (ours), ours, reported, difference (of a mean over some classes: "in part").

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from rapp import store
-from rapp.settings import pinned, resolve_device
+from rapp.settings import resolve_device
+from rapp.threads import pinned
 from rapp.training import say
 
 CHUNK = 1024  # rows scored at once

@@ -2,7 +2,7 @@
 
 Where the constants come from:
 
-- PROTOCOL's "Deep SVDD": two convolutions, of 8 and 4 filters of 5 × 5, then 32 linear outputs; no biases; batch
+- the Deep SVDD paper's: two convolutions, of 8 and 4 filters of 5 × 5, then 32 linear outputs; no biases; batch
   normalisation without affine parameters; leaky ReLU; 150 epochs of pre-training.
 - The authors' README: batches of 200, Adam at 1e-4 and at a tenth of it after 50 of the 150 epochs (here: a third of
   them), weight decay 5e-4. Their code: global contrast normalisation by the L1 scale, then to [0, 1] by the least and

@@ -19,7 +19,7 @@ from torch.nn.functional import softplus
 
 from rapp.autoencoders import SLOPE
 from rapp.baselines.base import Deep, batches, rounds
-from rapp.settings import pinned
+from rapp.threads import pinned
 
 DENSE = 16  # units of the dense layers for each channel of the convolutions: 1024 for 64
 

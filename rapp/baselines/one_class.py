@@ -1,7 +1,7 @@
 """Deep one-class detectors for images: Deep SVDD, OC-NN, and a one-class SVM on the codes of an autoencoder.
 
 All three start from the autoencoder of ``rapp.baselines.codes``, which says where its constants come from. Of those
-here, Deep SVDD's 150 epochs and its weight decay of 5e-7 are PROTOCOL's, batch and rate the authors' README's. Choices
+here, Deep SVDD's 150 epochs and its weight decay of 5e-7 are its paper's, batch and rate its authors' README's. Choices
 of ours: ν = 0.1 for all three; R's warm-up; the SVM's kernel, a Gaussian as wide as scikit-learn's "scale"; and of
 OC-NN all but its objective and the 32 hidden units with a sigmoid, which its authors' first code has. At ``quick`` all
 rates are ten times the defaults.

@@ -22,7 +22,7 @@ MNIST_SHAPE, MNIST_SIDE = (28, 28), 32  # such images are padded to CIFAR's side
 AT_ONCE = 256  # images that pass the network at once without gradients
 POINTS = 20  # entries of the history
 CHECKED = 512  # transformed validation images that each of them is checked on
-REPORTED = {  # one-class AUROC of the 72 on all of MNIST, as reported (PROTOCOL, "Rivals"): the mean, and one class's
+REPORTED = {  # one-class AUROC of the 72, as reported (book/paper/rivals.csv): the mean, and one class's
     "MNIST": {None: 0.980, "1": 0.916},
     "F-MNIST": {None: 0.935},
 }

@@ -10,8 +10,8 @@ from rapp.baselines.base import Detector
 from rapp.datasets import Dataset
 from rapp.experiments import features, run_stack, sap_and_nap
 from rapp.pathway import encode
-from rapp.settings import pinned
 from rapp.splits import split
+from rapp.threads import pinned
 from rapp.trials import SCORING_THREADS, Cell, Trial
 
 

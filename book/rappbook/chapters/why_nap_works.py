@@ -14,7 +14,8 @@ from rapp import evaluation
 from rapp.datasets import Dataset
 from rapp.experiments import features
 from rapp.run import Run
-from rapp.settings import Settings, pinned
+from rapp.settings import Settings
+from rapp.threads import pinned
 from rapp.trials import SCORING_THREADS, Cell, Trial
 from rapp.variants import scored_at
 from rappbook.chapters import whitenings

@@ -44,7 +44,7 @@ def differences(table: pd.DataFrame) -> Figure:
 
 
 def slopes(table: pd.DataFrame, setting: str) -> Figure:
-    """From reconstruction error over SAP to NAP, a panel per data set: ours as lines, the paper's dashed.
+    """From reconstruction error over SAP to NAP, a panel per data set: ours as solid lines, the paper's as dotted ones.
 
     Args:
         table: as ``paper_tables.table2``.
@@ -104,6 +104,7 @@ def over_epochs(rows: pd.DataFrame) -> Figure:
             column[0].plot(wide, color=colour, linewidth=0.7, alpha=0.6)
             column[0].plot(wide.mean(axis=1), color=colour, linewidth=2.2, marker="o", label=SCORES[score])
         errors = part[part["score"] == "recon"].pivot(index="epochs", columns="seed", values="val_error")
+        column[1].plot(errors.dropna(axis=1), color="0.3", linewidth=0.7, alpha=0.6)
         column[1].plot(errors.dropna(axis=1).mean(axis=1), color="0.3", linewidth=2.2, marker="o")
         style.coin(column[0])
         column[0].set_title(f"{style.MODEL_NAMES[model]}, {wide.shape[1]} runs")
