@@ -86,13 +86,13 @@ rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PAR
 	  $(call label_of,$(DATASET)) $(SETTINGS)
 
 results: $(READY)  ## put the cells of `rapp run` and `rapp ablate` among the published rows (OUT="folder folder")
-	@$(PY) book/rows.py publish --out $(or $(OUT),$(error say OUT=folder, where rapp run put its cells))
+	@$(PY) book/rows.py publish --out $(foreach folder,$(or $(OUT),$(error say OUT=folder, where rapp run put its cells)),$(call quoted,$(folder)))
 
 table: $(READY)  ## print the paper's tables beside the published rows, or beside cells (OUT=folder)
-	@$(PY) book/rows.py table $(if $(OUT),--out $(OUT))
+	@$(PY) book/rows.py table $(if $(OUT),--out $(foreach folder,$(OUT),$(call quoted,$(folder))))
 
 rows: $(READY)  ## train what book/results/plan.csv lacks, for hours (MINUTES=150 JOBS=2); interrupt it at any time
-	@nice -n 19 $(PY) book/rows.py run --home $(call quoted,$(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
+	@nice -n 19 $(PY) book/rows.py run --home $(call quoted,$(ROWS)) $(if $(MINUTES),--minutes $(call quoted,$(MINUTES))) $(if $(JOBS),--jobs $(call quoted,$(JOBS)))
 
 rows-status: $(READY)  ## say for each block of the plan what is done and what the rest costs
 	@$(PY) book/rows.py status --home $(call quoted,$(ROWS))

@@ -7,7 +7,11 @@ git worktree that is pinned to one commit, so nothing that is edited in the chec
 
 import argparse
 import csv
+import difflib
+import math
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,14 +33,32 @@ from rapp.training import say
 from rappbook import paper_tables, published
 
 ROOT = Path(__file__).resolve().parents[1]
+PLAN_COLUMNS = [
+    "block",
+    "dataset",
+    "setting",
+    "model",
+    "targets",
+    "seeds",
+    "epochs",
+    "precision",
+    "layers",
+    "scores",
+    "why",
+]
 PLAN = ROOT / "book" / "results" / published.PLAN
 GPU_PROCESSES = 5  # on one GPU: while one scores, the others train
 
 
 def numbers(text: str) -> list[int]:
     """The numbers that a text of numbers and ranges names: ``0 2-4`` gives [0, 2, 3, 4]."""
-    ends = [part.split("-") for part in text.split()]
-    return [number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)]
+    found: list[int] = []
+    for part in text.split():
+        ends = [int(end) for end in part.split("-")] if re.fullmatch(r"\d{1,7}|\d{1,4}-\d{1,4}", part) else []
+        if not ends or ends[0] > ends[-1]:
+            raise ParameterError(f"{part!r} must be a whole number, or two such as 0-4")
+        found += range(ends[0], ends[-1] + 1)
+    return found
 
 
 def plan(path: Path = PLAN) -> list[Entry]:
@@ -46,18 +68,28 @@ def plan(path: Path = PLAN) -> list[Entry]:
         ParameterError: a line that names no cells, with its number.
     """
     found: dict[Entry, Entry] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, line in enumerate(csv.DictReader(file), start=2):
-            try:
-                for entry in _of_line(line):
-                    found.setdefault(entry, entry)
-            except (ValueError, DataError) as error:
-                raise ParameterError(f"{path.name}, line {number}: {error}") from error
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if reader.fieldnames != PLAN_COLUMNS:
+                raise ParameterError(f"{path.name}: its first line must be {','.join(PLAN_COLUMNS)}")
+            for line in reader:
+                try:
+                    for entry in _of_line(line):
+                        found.setdefault(entry, entry)
+                except (ValueError, DataError) as error:
+                    raise ParameterError(f"{path.name}, line {reader.line_num}: {error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ParameterError(f"{path.name} is no CSV file in UTF-8 ({error}); save it as one") from error
     return list(found.values())
 
 
 def _of_line(line: dict[str, str]) -> Iterator[Entry]:
-    seeds = numbers(line["seeds"])
+    if len(line) != len(PLAN_COLUMNS) or None in line.values():
+        raise ParameterError(f"it must have {len(PLAN_COLUMNS)} values")
+    seeds, (block,) = numbers(line["seeds"]), numbers(line["block"]) or (0,)
+    if not seeds or line["scores"] not in ("yes", ""):
+        raise ParameterError("seeds must not be empty, and scores must be yes or empty")
     changes = {name: line[name] for name in ("precision", "layers") if line[name] not in ("", "paper")}
     of_epochs = [{"epochs": epochs} for epochs in numbers(line["epochs"])] or [{}]
     for epochs in of_epochs:
@@ -66,7 +98,7 @@ def _of_line(line: dict[str, str]) -> Iterator[Entry]:
         names = [line["dataset"]], [line["setting"]], [line["model"]]
         for entry in cells.plan("paper", *names, max(seeds) + 1, line["targets"].split() or None, **params):
             if entry.cell.seed in seeds:
-                yield replace(entry, block=int(line["block"]), keeps_scores=keeps)
+                yield replace(entry, block=block, keeps_scores=keeps)
 
 
 def known(rows: pd.DataFrame) -> set[tuple[str, int]]:
@@ -80,7 +112,8 @@ def work(folder: Path, minutes: float | None, workers: int | None) -> int:
     done = known(published.all_rows())
     missing = [entry for entry in plan() if (entry.id, entry.recipe) not in done]
     on_gpu = resolve_device("auto").type == "cuda"
-    if not on_gpu and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
+    half = any(entry.cell.settings.precision == "bfloat16" for entry in missing)
+    if half and not on_gpu and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
         say("this processor has no bfloat16 units: cells in bfloat16 take ten times as long here and come last")
         missing.sort(key=lambda entry: entry.cell.settings.precision == "bfloat16")
     workers = workers or (GPU_PROCESSES if on_gpu else cpu_count())
@@ -90,25 +123,35 @@ def work(folder: Path, minutes: float | None, workers: int | None) -> int:
     return 1 if failed else 0
 
 
-def pinned_worktree(home: Path) -> Path:
-    """A worktree of the checkout's last commit under ``home``.
+def pinned_worktree(home: Path, checkout: Path = ROOT) -> Path:
+    """A worktree of a checkout's last commit under ``home``.
 
     Raises:
         ParameterError: git cannot make one.
     """
     tree = home / "code"
 
-    def git(*words: str, where: Path = ROOT) -> str:
-        done = subprocess.run(["git", "-C", str(where), *words], capture_output=True, text=True)
+    def git(*words: str, where: Path = checkout) -> str:
+        try:
+            done = subprocess.run(["git", "-C", str(where), *words], capture_output=True, text=True)
+        except FileNotFoundError as error:
+            raise ParameterError("make rows needs git, and it is not installed") from error
         if done.returncode:
-            raise ParameterError(f"git {' '.join(words)}: {done.stderr.strip()}")
+            said = done.stderr.strip().splitlines()[-1]
+            raise ParameterError(f"make rows needs a git checkout with a commit: git {' '.join(words)}: {said}")
         return done.stdout.strip()
 
     head = git("rev-parse", "HEAD")
-    if not (tree / ".git").exists():
+    try:
+        git("checkout", "--force", "--detach", head, where=tree)
+        whole = Path(git("rev-parse", "--show-toplevel", where=tree)) == tree
+    except ParameterError:
+        whole = False
+    if not whole:  # it is not there yet, or damaged; nothing in it is worth keeping
+        if tree.is_dir():
+            shutil.rmtree(tree)
         git("worktree", "prune")
         git("worktree", "add", "--force", "--detach", str(tree), head)
-    git("checkout", "--force", "--detach", head, where=tree)
     if git("status", "--porcelain", "--", "rapp", "book/rows.py", "book/results/plan.csv"):
         say(f"rows are made by the last commit, {head[:10]}; what is not committed takes no part")
     return tree
@@ -116,7 +159,6 @@ def pinned_worktree(home: Path) -> Path:
 
 def run(home: Path, minutes: float | None, workers: int | None) -> int:
     """Run ``work`` in a worktree pinned to the last commit; the cells' files go to ``home``."""
-    home.mkdir(parents=True, exist_ok=True)
     lock = grid.lock(home)  # held until this process ends; it survives ``exec``
     tree = pinned_worktree(home)
     os.set_inheritable(lock.fileno(), True)
@@ -200,12 +242,14 @@ def again(name: str) -> str:
     names = pd.Series(cells.ids(rows), rows.index, dtype=str)
     mine = rows[names == name].set_index("score")
     if mine.empty:
-        example = names.iloc[0] if len(rows) else "none"
-        raise ParameterError(f"ID={name!r} is no published row; one of them is ID='{example}'")
+        closest = difflib.get_close_matches(name, names.unique(), 1, cutoff=0) or ["none"]
+        raise ParameterError(f"ID={name!r} is no published row; the closest is ID='{closest[0]}'")
     profile, dataset, setting, model, target, seed = name.split("/")
     base, _, changes = profile.partition(" ")
     params: Any = parse(changes)
-    entry = cells.plan(base, [dataset], [setting], [model], int(seed) + 1, [target], **params)[-1]
+    pair = "+".join(dataset.split(" + "))
+    settings = ["multimodal" if setting == "out-of-distribution" else setting]  # a pair has that setting alone
+    entry = cells.plan(base, [pair], settings, [model], int(seed) + 1, [target], **params)[-1]
     here = provenance.processor(resolve_device("auto").type)
     # On another processor no number of copies gives the same bits.
     fill = int(mine["stack"].iloc[0]) if mine["processor"].iloc[0] == here else 0
@@ -247,8 +291,10 @@ def main(words: Sequence[str] | None = None) -> int:
 def _done(arguments: argparse.Namespace) -> int:
     for name, least in (("minutes", 0), ("jobs", 1)):
         value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ParameterError(f"{name.upper()}={value} must be at least {least}")
+        if value is not None and not least <= value < math.inf:
+            raise ParameterError(f"{name.upper()}={value} must be at least {least}, and a number")
+    if any(not str(folder).strip(".") for folder in arguments.out or []):
+        raise ParameterError(f"OUT={arguments.out[0]} must be a folder of cells, such as that of rapp run --out")
     home = arguments.home.expanduser().resolve()
     folder = home / "cells"
     if arguments.command in ("run", "work"):

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +26,11 @@ COLUMNS = (
     "best_epoch", "n_train", "n_test", "seconds", "seconds_per_1000", "device", "precision", "torch", "commit",
     "data_sha256", "partial", "recipe", "stack", "val_error", "processor",
 )  # fmt: skip
-BEFORE = {
-    "contamination": 0.0,
-    "recipe": 0,
-    "stack": 0,
-    "processor": "",
-}  # what older rows hold in columns that did not exist when they were made
+# What older rows hold in columns that did not exist when they were made.
+BEFORE = {"contamination": 0.0, "recipe": 0, "stack": 0, "processor": ""}
 KEY = ["profile", "dataset", "setting", "contamination", "target", "seed", "model"]  # of a cell
 ID = ["profile", "dataset", "setting", "model", "target", "seed"]  # by which `make row ID=…` knows it, between slashes
+FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.json")  # the name of a cell's file
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,8 @@ class Entry:
     def id(self) -> str:
         """What ``make row ID=…`` calls it: the values of ``ID``, between slashes."""
         cell = self.cell
-        return f"{self.profile}/{self.dataset}/{cell.setting}/{cell.settings.model}/{cell.target}/{cell.seed}"
+        dataset = " + ".join(self.dataset.split("+"))  # as the data set of a pair is called
+        return f"{self.profile}/{dataset}/{cell.setting}/{cell.settings.model}/{cell.target}/{cell.seed}"
 
     @property
     def recipe(self) -> int:
@@ -191,8 +190,13 @@ def write(path: Path, result: dict) -> None:
     store.write_text(path, json.dumps({"sha256": store.sha256(body), "result": result}, sort_keys=True, indent=1))
 
 
-def read(path: Path) -> dict | None:
-    """A cell's result; None if there is none. A damaged file is named, set aside, and counts as none."""
+def read(path: Path, set_aside: bool = False) -> dict | None:
+    """A cell's result; None if there is none. A damaged file is named and counts as none.
+
+    Args:
+        path: of the file.
+        set_aside: whether a damaged file is renamed, to make place for a new one.
+    """
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
         if file["sha256"] != store.sha256(json.dumps(file["result"], sort_keys=True, indent=1)):
@@ -201,9 +205,12 @@ def read(path: Path) -> dict | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        aside = path.with_name(path.name + ".damaged")
-        os.replace(path, aside)
-        say(f"{path} is damaged ({error}); set aside as {aside.name}")
+        what = "left out"
+        if set_aside:
+            aside = path.with_name(path.name + ".damaged")
+            os.replace(path, aside)
+            what = f"set aside as {aside.name}"
+        say(f"{path} is damaged ({error}); {what}")
         return None
 
 
@@ -214,8 +221,8 @@ def _checksum_of(name: str) -> str:
 
 def is_done(path: Path, entry: Entry) -> bool:
     """Whether a file holds a sound result that is no error, made by today's recipe from the data as they are now."""
-    result = read(path)
-    if not result or "rows" not in result:
+    result = read(path, set_aside=True)
+    if not result or not result.get("rows"):
         return False
     row = result["rows"][0]
     return row.get("recipe", 0) == entry.recipe and row["data_sha256"] == _checksum_of(entry.dataset)
@@ -223,15 +230,24 @@ def is_done(path: Path, entry: Entry) -> bool:
 
 def collect(*folders: Path) -> pd.DataFrame:
     """The rows of all finished cells under some folders, sorted; a cell that several hold counts once."""
-    rows: dict[Path, list[dict]] = {}
+    rows = [row for result in _results(*folders) for row in result["rows"]]
+    frame = completed(pd.DataFrame(rows, columns=list(COLUMNS))).drop_duplicates([*KEY, "score"])
+    return frame.sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def _results(*folders: Path) -> Iterator[dict]:
+    """What the files of finished cells under some folders hold; other files are not touched."""
     for folder in folders:
         for path in sorted(folder.rglob("*.json")):
-            result = read(path)
+            result = read(path) if FILE.fullmatch(path.name) else None
             if result and "rows" in result:
-                rows.setdefault(path.relative_to(folder), result["rows"])
-    frame = pd.DataFrame([row for of_cell in rows.values() for row in of_cell], columns=list(COLUMNS))
-    frame = frame.fillna(BEFORE).astype({"recipe": int, "stack": int})
-    return frame.sort_values(KEY, kind="stable", ignore_index=True)
+                yield result
+
+
+def completed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of any age with all columns of today."""
+    rows = rows.reindex(columns=list(COLUMNS)).astype({"processor": object})
+    return rows.fillna(BEFORE).astype({"recipe": int, "stack": int})
 
 
 def ids(rows: pd.DataFrame) -> list[str]:
@@ -241,8 +257,6 @@ def ids(rows: pd.DataFrame) -> list[str]:
 
 def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
     """The id of each finished cell that keeps its scores, and these as CSV: row, is_novel, a column per score."""
-    for folder in folders:
-        for path in sorted(folder.rglob("*.json")):
-            result = read(path)
-            if result and "scores" in result:
-                yield ids(pd.DataFrame(result["rows"][:1]))[0], result["scores"]
+    for result in _results(*folders):
+        if "scores" in result:
+            yield ids(pd.DataFrame(result["rows"][:1]))[0], result["scores"]

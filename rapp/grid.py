@@ -65,6 +65,8 @@ def run_unit(entries: Sequence[Entry], checkpoints: Path | None, fill: int = 0) 
         on_gpu = resolve_device(entries[0].cell.settings.device).type == "cuda"  # a stack of any size, and no copies
         trials = run_cells(data, [entry.cell for entry in entries], mine, fill or int(on_gpu))
         results = [cells.record(entry, trial) for entry, trial in zip(entries, trials, strict=True)]
+    except OSError:  # such as a full disk: training each alone would not help
+        raise
     except Exception as error:
         if len(entries) == 1:
             return [{"error": f"{type(error).__name__}: {error}"}]

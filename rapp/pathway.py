@@ -21,7 +21,7 @@ import torch
 from scipy.linalg import lapack, solve_triangular
 from torch import Tensor, nn
 
-from rapp.eval_mode import require_eval
+from rapp.eval_mode import in_eval_mode, require_eval
 from rapp.threads import one_thread_if_forked
 
 Layers = Sequence[Callable[[Tensor], Tensor]] | nn.Sequential
@@ -44,8 +44,10 @@ def project(
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
     """The whole pathway of x (N, …): h_0 … h_ℓ, x̂ (N, …), ĥ_0 … ĥ_ℓ."""
     require_eval(encoder, decoder)
-    h, code = encode(encoder, x)
-    x_hat = decoder(code)
+    with in_eval_mode("a layer of the encoder"):
+        h, code = encode(encoder, x)
+    with in_eval_mode("the decoder"):
+        x_hat = decoder(code)
     if x_hat.shape != x.shape:
         raise ValueError(f"the decoder returned shape {tuple(x_hat.shape)} for an input of shape {tuple(x.shape)}")
     return h, x_hat, encode(encoder, x_hat)[0]

@@ -45,6 +45,11 @@ def read(path: str, label: str | None) -> Dataset:
         is_parquet = file.suffix.lower() == ".parquet"
         _refuse_twice(file.name, _parquet_header(file) if is_parquet else _csv_header(file))
         frame = pd.read_parquet(file) if is_parquet else pd.read_csv(file, low_memory=False)
+        if not isinstance(frame.index, pd.RangeIndex) and not is_parquet:
+            raise DataError(
+                f"{file.name}: its rows have more values than its header has names ({len(frame.columns)}); name every "
+                f"column, or remove the commas at the ends of the rows"
+            )
     except DataError:
         raise
     except Exception as error:  # whatever the parsers raise on what is no table

@@ -124,6 +124,12 @@ class _Cached:
         """Write a checkpoint or, after the last epoch, the result."""
         if not self.cached:
             return
+        try:
+            self._save()
+        except OSError as error:  # such as a full disk; what was trained so far is not lost with it
+            say(f"{error}: training goes on, and could not be taken up from here")
+
+    def _save(self) -> None:
         tensors, about = self.run.state()
         if self.run.left:
             store.save(self.checkpoint, tensors, {**about, "key": self.key})

@@ -1,6 +1,7 @@
 """Layers in training mode are refused whenever rows pass; containers' own flags do not count."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 from rapp import Pathway
 from rapp.baselines.one_class import DeepSVDD
 from rapp.datasets import load
+from rapp.eval_mode import in_eval_mode
 from rappbook.chapters import assumptions
 
 X = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
@@ -117,6 +119,17 @@ class Service:
         return self.net(code)
 
 
+class Plain(nn.Module):
+    """A module that holds others where torch does not look."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.layers = {"all": [*net]}
+
+    def forward(self, code):
+        return functools.reduce(lambda h, layer: layer(h), self.layers["all"], code)
+
+
 NET = autoencoder()[1]
 DECODERS = {
     "module": lambda net: net,
@@ -125,6 +138,13 @@ DECODERS = {
     "function of a function": lambda net: (lambda inner: lambda code: inner(code))(lambda code: net(code)),
     "partial": lambda net: functools.partial(lambda of, code: of(code), net),
     "list": lambda net: (lambda layers: lambda code: functools.reduce(lambda h, layer: layer(h), layers, code))([*net]),
+    "default argument": lambda net: lambda code, net=net: net(code),
+    "dictionary": lambda net: (lambda parts: lambda code: parts["net"](code))({"net": net}),
+    "in pieces": lambda net: lambda code: torch.cat([net(piece) for piece in code.split(8)]),
+    "functions of functions": lambda net: (lambda f: lambda code: (lambda g: g(code))(lambda h: f(h)))(
+        lambda h: net(h)
+    ),
+    "plain list in a module": lambda net: Plain(net),
     "object": Service,
     "method of an object": lambda net: Service(net).decode,
 }
@@ -150,12 +170,34 @@ def test_a_decoder_by_a_global_name_is_looked_through():
     assert len(pathway.score(X)["sap"]) == len(X)
 
 
-def test_of_a_model_only_the_part_that_decodes_counts_where_it_is_named():
+def test_of_a_model_only_the_part_that_decodes_counts():
     model = Model()
     assert model.head.training
-    assert Pathway(model.encoder, lambda code: model.decoder(code)).score(X)
-    with pytest.raises(ValueError, match="Linear 'head'"):  # what a method of the model uses is not known
-        Pathway(model.encoder, model.decode)
+    for decoder in (model.decode, lambda code: model.decoder(code)):
+        assert Pathway(model.encoder, decoder).score(X)
+
+
+def test_a_function_among_the_layers_is_looked_through_and_other_threads_may_train():
+    encoder, decoder = autoencoder()
+    pathway = Pathway([lambda x: encoder[0](x), encoder[1]], decoder).fit(X)
+    statistics = encoder[0][1].running_mean.clone()
+    encoder[0].train()
+    with pytest.raises(ValueError, match=r"a layer of the encoder is in training mode"):
+        pathway.score(X)
+    assert torch.equal(encoder[0][1].running_mean, statistics)
+    with ThreadPoolExecutor(1) as pool, in_eval_mode("here"):
+        assert pool.submit(encoder, X).result().shape == (60, 3)
+        with pytest.raises(ValueError, match="here is in training mode"):
+            encoder(X)
+    assert encoder(X).shape == (60, 3)  # the check ends with the pass
+
+
+def test_a_normalisation_of_each_row_alone_may_be_in_either_mode():
+    encoder, decoder = autoencoder()
+    norm = nn.InstanceNorm1d(1)
+    layers = [encoder[0], lambda h: norm(h[:, None])[:, 0], encoder[1]]
+    assert norm.training
+    assert set(Pathway(layers, decoder).score(X)) == {"recon", "sap"}
 
 
 def test_a_rivals_network_is_scored_in_eval_mode_whoever_had_it():

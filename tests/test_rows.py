@@ -12,6 +12,7 @@ import pytest
 
 import rows as book_rows
 from rapp import cells
+from rapp.profiles import ParameterError
 from rappbook import published
 from tests.conftest import ROOT
 
@@ -178,7 +179,7 @@ def test_what_is_wrong_is_told_in_one_line(checkout):
         assert result.stderr.startswith(says), result.stderr
         assert result.stderr.count("\n") == 1
     for line, says in {
-        "1,digits,multimodal,ae,1,zero,1,float32,paper,,\n": "invalid literal for int() with base 10: 'zero'",
+        "1,digits,multimodal,ae,1,zero,1,float32,paper,,\n": "'zero' must be a whole number, or two such as 0-4",
         "1,digits,multimodal,ae,11,0,1,float32,paper,,\n": "target '11' is no class of digits",
         "1,digits,multimodal,gan,1,0,1,float32,paper,,\n": "model 'gan' is unknown",
         "1,digits,multimodal,ae,1,0,1,float8,paper,,\n": "precision='float8' is unknown",
@@ -197,3 +198,63 @@ def test_the_committed_plan_names_cells_and_begins_with_the_digit_that_the_book_
         ("ae", "1"), ("vae", "1"), ("aae", "1")
     ]  # fmt: skip
     assert book_rows.PLAN.name == published.PLAN
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "its first line must be block,dataset"),
+        (HEADER.replace("seeds,", ""), "its first line must be block,dataset"),
+        (HEADER + "1,digits,multimodal\n", "line 2: it must have 11 values"),
+        (HEADER + LINES.splitlines()[0] + ",more\n", "line 2: it must have 11 values"),
+        (HEADER + "1,digits,multimodal,ae,1,3-1,1,float32,paper,,\n", "line 2: '3-1' must be a whole number"),
+        (HEADER + "1,digits,multimodal,ae,1,,1,float32,paper,,\n", "line 2: seeds must not be empty"),
+        (HEADER + "1,digits,multimodal,ae,1,0,1,float32,paper,Yes,\n", "scores must be yes or empty"),
+        (HEADER + '1,digits,multimodal,ae,1,0,1,float32,paper,,"open\n', "is no CSV file"),
+        ("\xe4\n".encode("latin-1"), "is no CSV file in UTF-8"),
+    ],
+)
+def test_a_damaged_plan_is_told_by_its_line(tmp_path, capsys, monkeypatch, text, says):
+    path = tmp_path / "plan.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    monkeypatch.setattr(book_rows.plan, "__defaults__", (path,))
+    assert book_rows.main(["status", "--home", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: plan.csv")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_plan_saved_by_a_spreadsheet_is_read(tmp_path):
+    path = tmp_path / "plan.csv"
+    path.write_text("\ufeff" + (HEADER + LINES).replace("\n", "\r\n"), encoding="utf-8", newline="")
+    assert len(book_rows.plan(path)) == 6
+
+
+def test_files_that_are_no_cells_are_not_touched(tmp_path, capsys):
+    other = tmp_path / "provenance.json"
+    other.write_text("{}")
+    damaged = tmp_path / "tiny" / "digits" / "multimodal" / "ae" / "1-0-0123abcd.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{}")
+    assert book_rows.main(["publish", "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "1-0-0123abcd.json is damaged ('sha256'); left out" in err
+    assert err.splitlines()[-1].startswith("error: no finished cells under")
+    assert {path.name for path in tmp_path.rglob("*.json")} == {other.name, damaged.name}
+    assert book_rows.main(["table", "--out", ""]) == 2
+    assert "must be a folder of cells" in capsys.readouterr().err
+
+
+def test_a_damaged_worktree_is_made_anew(checkout):
+    home = checkout / ".rows"
+    (home / "code").mkdir(parents=True)
+    (home / "code" / "left").write_text("over")
+    for damage in ("is there already", "gitfile"):
+        if damage == "gitfile":
+            (home / "code" / ".git").write_text("nothing")
+        tree = book_rows.pinned_worktree(home, checkout)
+        assert git(tree, "rev-parse", "HEAD") == git(checkout, "rev-parse", "HEAD")
+        assert not (tree / "left").exists()
+    with pytest.raises(ParameterError, match="needs a git checkout with a commit"):
+        book_rows.pinned_worktree(home, home.parent.parent)

@@ -222,3 +222,13 @@ def test_real_tables(full_data, file, label, shape, classes):
     assert data.x.shape == shape
     assert len(data.classes) == classes
     assert np.isfinite(data.x).all()
+
+
+@pytest.mark.parametrize("header", ["p,q,state", "p,q,state,"])
+def test_rows_with_more_values_than_the_header_has_names_are_refused(tmp_path, header):
+    """pandas takes the first column for row names, and every name stands over the column beside its own."""
+    path = tmp_path / "t.csv"
+    rows = [f"{i % 7},{i % 5},{'ab'[i % 2]},{i},{i}" for i in range(40)]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    with pytest.raises(DataError, match="more values than its header has names"):
+        load(str(path), "state")

@@ -81,8 +81,7 @@ def our_rows(profile: str) -> pd.DataFrame:
 def _rows(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=list(cells.COLUMNS))
-    rows = pd.read_csv(path, dtype={"target": str}).reindex(columns=list(cells.COLUMNS))
-    return rows.fillna(cells.BEFORE).astype({"recipe": int, "stack": int})
+    return cells.completed(pd.read_csv(path, dtype={"target": str}))
 
 
 def has_rows(dataset: str, profile: str = "quick") -> bool:
