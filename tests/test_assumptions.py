@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from rapp import assumptions as asm
+from rappbook.chapters import assumptions as asm
 from tests.test_pathway import DECODER, ENCODER
 
 

@@ -1,7 +1,7 @@
 import torch
 
 from rapp.experiments import Cell, run_trial
-from rapp.provenance import made_with
+from rappbook.page_info import made_with
 from tests.test_experiments import TINY
 
 
