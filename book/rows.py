@@ -47,7 +47,7 @@ PLAN_COLUMNS = [
     "why",
 ]
 PLAN = ROOT / "book" / "results" / published.PLAN
-GPU_PROCESSES = 5  # on one GPU: while one scores, the others train
+GPU_PROCESSES = 2  # on one GPU: while one scores, the other trains; more share its time and end later
 
 
 def numbers(text: str) -> list[int]:
