@@ -43,10 +43,13 @@ def test_images_that_were_trained_for_fewer_epochs_are_judged_so_far(rows):
     images = rows["dataset"].isin(["mnist", "fashion-mnist"])
     rows.loc[images, "epochs"] = np.where(rows.loc[images, "setting"] == "unimodal", 40, 6)
     found = ledger.judged(rows).set_index("claim")
-    of_images = found.loc["The means of Table 2 for images, within 0.02"]
+    of_images = found.loc["The means of Table 2 for images, within 0.02 with twice our standard error"]
     assert of_images["verdict"] == "reproduced so far"
     assert of_images["evidence"].endswith("(trained for 6 to 40 epochs; the profile has 100)")
-    assert found.loc["The means of Table 2 for tables, within 0.05", "verdict"] == "reproduced"
+    assert (
+        found.loc["The means of Table 2 for tables, within 0.05 with twice our standard error", "verdict"]
+        == "reproduced"
+    )
     for claim in ("lifts the VAE", "worse than a coin"):
         line = found.filter(like=claim, axis=0).iloc[0]
         assert line["verdict"].endswith(" so far")
@@ -77,6 +80,15 @@ def test_a_mean_has_one_profile_and_whole_seeds(rows):
     assert set(alone["profile"]) == {"paper epochs=200"}
     alone = paper_tables.of_one_class(pd.concat([mine, *more, plain]), "mnist", "1")
     assert alone["seed"].nunique() == 4  # the most seeds, of as many epochs
+
+
+def test_a_mean_of_one_seed_or_with_a_wide_spread_is_not_within(rows):
+    name = "The means of Table 2 for images, within 0.02 with twice our standard error"
+    alone = ledger.judged(rows[rows["seed"] == 0]).set_index("claim").loc[name]
+    assert alone["verdict"] == "pending"
+    assert "of 36 with one seed 36 differ by less, which proves nothing" in alone["evidence"]
+    wide = rows.assign(auroc=rows["auroc"] + np.where(rows["seed"] == 0, 0.03, -0.03))
+    assert ledger.judged(wide).set_index("claim").loc[name, "evidence"].startswith("0 of 36")
 
 
 def test_runs_of_one_class_tell_their_spread_or_that_there_is_one(rows):
