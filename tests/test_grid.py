@@ -147,9 +147,9 @@ sys.exit(cli.main(["run", "--profile", "tiny", "--dataset", "digits", "--target"
 
 WAITS = """
 import time
-from rapp import grid
+from rapp import replicas
 from rapp.run import Run
-grid.STACK, epoch = 1, Run.epoch
+replicas.STACK, epoch = 1, Run.epoch
 def wait(run):
     if list(Path(sys.argv[1]).rglob("*.json")):
         time.sleep(3600)
