@@ -18,7 +18,7 @@ import nbformat
 import yaml
 
 from execute import locked, title
-from rapp.autoencoders import MODELS
+from rapp.models import MODELS
 from rappbook import paper_tables, published
 
 BOOK = Path(__file__).parent

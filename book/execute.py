@@ -16,9 +16,12 @@ from joblib import cpu_count
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from rapp import datasets, grid, profiles, store
-from rapp.profiles import ParameterError, parse
+from rapp.cache import lock
+from rapp.config import ParameterError, parse
+from rapp.data import DataError, Dataset
+from rapp.grid import runner
 from rappbook import published
+from rappbook.parameters import check as checked
 
 
 def defaults(notebook: Path) -> dict[str, object]:
@@ -26,7 +29,7 @@ def defaults(notebook: Path) -> dict[str, object]:
     return {name: ast.literal_eval(p["default"]) for name, p in papermill.inspect_notebook(str(notebook)).items()}
 
 
-def lacks(notebook: Path, data: datasets.Dataset, parameters: dict[str, object]) -> str:
+def lacks(notebook: Path, data: Dataset, parameters: dict[str, object]) -> str:
     """Why a chapter has nothing to show for this data, by the needs that its metadata name; empty if it has."""
     needs = nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("needs")
     if needs == "images" and data.image_shape is None:
@@ -36,7 +39,7 @@ def lacks(notebook: Path, data: datasets.Dataset, parameters: dict[str, object])
     return ""
 
 
-def check(notebook: Path, parameters: dict[str, object]) -> tuple[dict[str, object], datasets.Dataset]:
+def check(notebook: Path, parameters: dict[str, object]) -> tuple[dict[str, object], Dataset]:
     """The parameters that this notebook takes, and its data.
 
     Each parameter must be known to some chapter and have a value that is allowed, whether or not it is this chapter's:
@@ -46,13 +49,13 @@ def check(notebook: Path, parameters: dict[str, object]) -> tuple[dict[str, obje
     if unknown := [name for name in parameters if name not in known]:
         raise ParameterError(f"PARAMS: {unknown[0]!r} is unknown; allowed: {', '.join(dict.fromkeys(known))}")
     mine = defaults(notebook)
-    data = profiles.check(**{**mine, **parameters})  # type: ignore[arg-type]
+    data = checked(**{**mine, **parameters})  # type: ignore[arg-type]
     return {name: value for name, value in parameters.items() if name in mine}, data
 
 
 def locked(path: Path, what: str) -> TextIO:
     """The lock of a file that a build is about to write; ``what`` says whose it is while another build has it."""
-    return store.lock(path.with_name(f".{path.name}.lock"), busy=f"{what}: another build is at it")
+    return lock(path.with_name(f".{path.name}.lock"), busy=f"{what}: another build is at it")
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None:
@@ -99,7 +102,7 @@ def run(notebook: Path, output: Path, parameters: dict[str, object]) -> int:
             settings = ", ".join(f"{key} {value}" for key, value in taken.items() if value is not None)
             print(f"{name}: running ({settings})", file=sys.stderr, flush=True)
             execute(notebook, output, taken)
-    except (ParameterError, datasets.DataError) as error:
+    except (ParameterError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except PapermillExecutionError as error:
@@ -122,7 +125,7 @@ def on_cluster(arguments: argparse.Namespace) -> int:
     notebook, output = arguments.notebook, arguments.output
     command = ["env", *environment, sys.executable, os.path.abspath(__file__), str(notebook), str(output), *words]
     shared = f"each worker needs {os.getcwd()}, shared with this machine"
-    with grid.connected(arguments.scheduler) as client:
+    with runner.connected(arguments.scheduler) as client:
         print(f"{output.stem}: on {arguments.scheduler}", file=sys.stderr, flush=True)
         task = client.submit(subprocess.run, command, cwd=os.getcwd(), stderr=subprocess.PIPE, text=True, pure=False)
         try:

@@ -9,7 +9,7 @@ import nbformat
 
 import build
 import execute
-from rapp.profiles import ParameterError
+from rapp.config import ParameterError
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

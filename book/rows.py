@@ -23,13 +23,13 @@ import pandas as pd
 import torch
 from joblib import cpu_count
 
-from rapp import cells, grid, provenance, variants
-from rapp.cells import Entry
+from rapp import provenance
 from rapp.cli import told
-from rapp.datasets import DataError
-from rapp.profiles import ParameterError, parse
-from rapp.settings import WITHOUT_BFLOAT16, resolve_device
-from rapp.training import say
+from rapp.config import WITHOUT_BFLOAT16, ParameterError, parse, resolve_device
+from rapp.data import DataError
+from rapp.grid import ablate, cells, runner
+from rapp.grid.cells import GridCell
+from rapp.progress import say
 from rappbook import paper_tables, published
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,13 +61,13 @@ def numbers(text: str) -> list[int]:
     return found
 
 
-def plan(path: Path = PLAN) -> list[Entry]:
+def plan(path: Path = PLAN) -> list[GridCell]:
     """Every cell of the plan, most needed first; one that stands in several lines counts in the first.
 
     Raises:
         ParameterError: a line that names no cells, with its number.
     """
-    found: dict[Entry, Entry] = {}
+    found: dict[GridCell, GridCell] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -75,8 +75,8 @@ def plan(path: Path = PLAN) -> list[Entry]:
                 raise ParameterError(f"{path.name}: its first line must be {','.join(PLAN_COLUMNS)}")
             for line in reader:
                 try:
-                    for entry in _of_line(line):
-                        found.setdefault(entry, entry)
+                    for grid_cell in _of_line(line):
+                        found.setdefault(grid_cell, grid_cell)
                 except (ValueError, DataError) as error:
                     raise ParameterError(f"{path.name}, line {reader.line_num}: {error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -84,7 +84,7 @@ def plan(path: Path = PLAN) -> list[Entry]:
     return list(found.values())
 
 
-def _of_line(line: dict[str, str]) -> Iterator[Entry]:
+def _of_line(line: dict[str, str]) -> Iterator[GridCell]:
     if len(line) != len(PLAN_COLUMNS) or None in line.values():
         raise ParameterError(f"it must have {len(PLAN_COLUMNS)} values")
     seeds, (block,) = numbers(line["seeds"]), numbers(line["block"]) or (0,)
@@ -96,9 +96,9 @@ def _of_line(line: dict[str, str]) -> Iterator[Entry]:
         keeps = line["scores"] == "yes" and epochs == of_epochs[-1]
         params: Any = epochs | changes  # epochs first: their order stands in the profile's name
         names = [line["dataset"]], [line["setting"]], [line["model"]]
-        for entry in cells.plan("paper", *names, max(seeds) + 1, line["targets"].split() or None, **params):
-            if entry.cell.seed in seeds:
-                yield replace(entry, block=block, keeps_scores=keeps)
+        for grid_cell in cells.plan("paper", *names, max(seeds) + 1, line["targets"].split() or None, **params):
+            if grid_cell.cell.seed in seeds:
+                yield replace(grid_cell, block=block, keeps_scores=keeps)
 
 
 def known(rows: pd.DataFrame) -> set[tuple[str, int]]:
@@ -110,16 +110,16 @@ def known(rows: pd.DataFrame) -> set[tuple[str, int]]:
 def work(folder: Path, minutes: float | None, workers: int | None) -> int:
     """Train what is missing, with the code of this checkout; returns the exit status."""
     done = known(published.all_rows())
-    missing = [entry for entry in plan() if (entry.id, entry.recipe) not in done]
+    missing = [grid_cell for grid_cell in plan() if (grid_cell.id, grid_cell.recipe) not in done]
     on_gpu = resolve_device("auto").type == "cuda"
-    half = any(entry.cell.settings.precision == "bfloat16" for entry in missing)
+    half = any(grid_cell.cell.config.precision == "bfloat16" for grid_cell in missing)
     if half and not on_gpu and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
         say("this processor has no bfloat16 units: cells in bfloat16 take ten times as long here and come last")
-        missing.sort(key=lambda entry: entry.cell.settings.precision == "bfloat16")
+        missing.sort(key=lambda grid_cell: grid_cell.cell.config.precision == "bfloat16")
     workers = workers or (GPU_PROCESSES if on_gpu else cpu_count())
-    failed = grid.run(missing, folder, workers, minutes=minutes)
-    for entry, error in failed:
-        print(f"failed: {entry}: {error}", file=sys.stderr)
+    failed = runner.run(missing, folder, workers, minutes=minutes)
+    for grid_cell, error in failed:
+        print(f"failed: {grid_cell}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -159,7 +159,7 @@ def pinned_worktree(home: Path, checkout: Path = ROOT) -> Path:
 
 def run(home: Path, minutes: float | None, workers: int | None) -> int:
     """Run ``work`` in a worktree pinned to the last commit; the cells' files go to ``home``."""
-    lock = grid.lock(home)  # held until this process ends; it survives ``exec``
+    lock = cells.lock(home)  # held until this process ends; it survives ``exec``
     tree = pinned_worktree(home)
     os.set_inheritable(lock.fileno(), True)
     words = ["work", "--home", str(home)]
@@ -178,11 +178,11 @@ def status(folder: Path) -> str:
     frame = pd.DataFrame(
         [
             {
-                "block": entry.block,
-                "done": (entry.id, entry.recipe) in done,
-                "hours": None if (entry.id, entry.recipe) in done else _hours(entry, made),
+                "block": grid_cell.block,
+                "done": (grid_cell.id, grid_cell.recipe) in done,
+                "hours": None if (grid_cell.id, grid_cell.recipe) in done else _hours(grid_cell, made),
             }
-            for entry in plan()
+            for grid_cell in plan()
         ]
     )
     return "\n".join(f"block {block}: {_in_words(part)}" for block, part in frame.groupby("block"))
@@ -199,22 +199,22 @@ def _in_words(block: pd.DataFrame) -> str:
     return told + (f", the pace of {unknown} more is not known here yet" if unknown else "")
 
 
-def _hours(entry: Entry, made: pd.DataFrame) -> float | None:
+def _hours(grid_cell: GridCell, made: pd.DataFrame) -> float | None:
     """Hours that a cell takes at the pace of those of its kind."""
-    cell = entry.cell
-    alike = made[(made["model"] == cell.settings.model) & (made["precision"] == cell.settings.precision)]
+    cell = grid_cell.cell
+    alike = made[(made["model"] == cell.config.model) & (made["precision"] == cell.config.precision)]
     alike = alike.drop_duplicates(cells.KEY)
     if alike.empty:
         return None
     share = {"unimodal": 1 / 9}  # of the rows of a multimodal cell, for ten classes
     passes = alike["epochs"].clip(lower=1) * alike["setting"].map(share).fillna(1)
-    epochs = max(cell.settings.epochs, 1) * share.get(cell.setting, 1)
+    epochs = max(cell.config.epochs, 1) * share.get(cell.setting, 1)
     return float(alike["seconds"].sum() / passes.sum() * epochs / 3600)
 
 
 def publish(*folders: Path) -> list[Path]:
     """Put finished cells among the published rows, with the scores that they keep; the files that were written."""
-    rows, ablations = cells.collect(*folders), variants.collect(*folders)
+    rows, ablations = cells.collect(*folders), ablate.collect(*folders)
     if rows.empty and ablations.empty:
         raise ParameterError(f"no finished cells under {', '.join(map(str, folders))}; make rows makes some")
     return [*published.publish(rows), *published.publish_ablations(ablations), *published.publish_scores(*folders)]
@@ -249,11 +249,11 @@ def again(name: str) -> str:
     params: Any = parse(changes)
     pair = "+".join(dataset.split(" + "))
     settings = ["multimodal" if setting == "out-of-distribution" else setting]  # a pair has that setting alone
-    entry = cells.plan(base, [pair], settings, [model], int(seed) + 1, [target], **params)[-1]
+    grid_cell = cells.plan(base, [pair], settings, [model], int(seed) + 1, [target], **params)[-1]
     here = provenance.processor(resolve_device("auto").type)
     # On another processor no number of copies gives the same bits.
     fill = int(mine["stack"].iloc[0]) if mine["processor"].iloc[0] == here else 0
-    (result,) = grid.run_unit([entry], None, fill)
+    (result,) = runner.run_unit([grid_cell], None, fill)
     if "error" in result:
         raise ParameterError(f"{name}: {result['error']}")
     new = pd.DataFrame(result["rows"]).set_index("score")

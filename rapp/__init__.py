@@ -11,7 +11,8 @@ To use it on a table, as a scikit-learn estimator, which has scikit-learn's sign
     RaPP().fit(x_train).predict(x)  # 1 normal, −1 novel
 """
 
-from rapp.detectors import RaPP
-from rapp.pathway import Pathway, Whitening, nap, recon, sap
+from rapp.estimator import RaPP
+from rapp.pathway import Pathway, nap, recon, sap
+from rapp.whitening import Whitening
 
 __all__ = ["Pathway", "RaPP", "Whitening", "nap", "recon", "sap"]

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rapp import cells, datasets, detectors, grid, store, variants
-from rapp.autoencoders import MODELS
-from rapp.profiles import ParameterError, parse
+from rapp import cache, detectors
+from rapp.config import ParameterError, parse
+from rapp.data import LOADERS, DataError
+from rapp.grid import ablate, cells, runner
+from rapp.models import MODELS
 
 
 def main(words: list[str] | None = None) -> int:
@@ -21,7 +23,7 @@ def told(command: Callable[[], int]) -> int:
     """Run a command; returns its exit status, or that of an error, which is told in one line."""
     try:
         return command()
-    except (ParameterError, datasets.DataError) as error:
+    except (ParameterError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a disk that is full, a folder that may not be written
@@ -35,7 +37,7 @@ def told(command: Callable[[], int]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="run | ablate")
-    folder = store.cache_folder() / "cells"
+    folder = cache.cache_folder() / "cells"
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
     _add_cells(run)
@@ -46,32 +48,32 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--keep-scores", action="store_true", help="keep what each test row scored, too")
     run.set_defaults(command=_run)
 
-    ablate = commands.add_parser(
+    change = commands.add_parser(
         "ablate", help="train and score cells with one choice of the protocol changed at a time"
     )
-    _add_cells(ablate)
-    ablate.add_argument("--out", type=Path, default=folder, help="folder of the runs' files (default: in the cache)")
-    ablate.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
-    ablate.set_defaults(command=_ablate)
+    _add_cells(change)
+    change.add_argument("--out", type=Path, default=folder, help="folder of the runs' files (default: in the cache)")
+    change.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
+    change.set_defaults(command=_ablate)
 
     return parser
 
 
 def _add_cells(parser: argparse.ArgumentParser) -> None:
     """The options that name cells."""
-    add, of = parser.add_argument, ", ".join(datasets.LOADERS)
+    add, known = parser.add_argument, ", ".join(LOADERS)
     add("--profile", default="paper", help="training settings (default: paper)")
-    add("--dataset", nargs="+", required=True, help=f"of {of}; two as normal+novel: out-of-distribution")
+    add("--dataset", nargs="+", required=True, help=f"of {known}; two as normal+novel: out-of-distribution")
     add("--setting", nargs="+", default=["multimodal"], help="multimodal, unimodal (default: multimodal)")
     models = ", ".join(detectors.names())
     add("--model", nargs="+", default=list(MODELS), help=f"of {models} (default: {' '.join(MODELS)})")
     add("--target", nargs="+", help="the novel classes, or the normal ones if unimodal (default: all)")
     add("--seeds", type=int, default=1, help="trials of each class: seeds 0 to SEEDS − 1 (default: 1)")
     add("--contamination", type=float, nargs="+", default=[0.0], help="shares of novel training rows (default: 0)")
-    add("--params", default="", help='settings that differ from the profile\'s: "epochs=30 batch=64"')
+    add("--params", default="", help='options that differ from the profile\'s: "epochs=30 batch=64"')
 
 
-def _entries(arguments: argparse.Namespace) -> list[cells.Entry]:
+def _grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
     return cells.plan(
         arguments.profile,
         arguments.dataset,
@@ -87,21 +89,21 @@ def _entries(arguments: argparse.Namespace) -> list[cells.Entry]:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.workers < 0:
         raise ParameterError(f"workers={arguments.workers} must be at least 0")
-    entries = [replace(entry, keeps_scores=arguments.keep_scores) for entry in _entries(arguments)]
-    failed = grid.run(entries, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
+    grid_cells = [replace(grid_cell, keeps_scores=arguments.keep_scores) for grid_cell in _grid_cells(arguments)]
+    failed = runner.run(grid_cells, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
     if not failed:
-        print(f"{len(entries)} cells are done: {arguments.out}")
+        print(f"{len(grid_cells)} cells are done: {arguments.out}")
         return 0
-    print(f"{len(failed)} of {len(entries)} cells failed; the same command tries them again:", file=sys.stderr)
-    for entry, error in failed:
-        print(f"  {entry}: {error}", file=sys.stderr)
+    print(f"{len(failed)} of {len(grid_cells)} cells failed; the same command tries them again:", file=sys.stderr)
+    for grid_cell, error in failed:
+        print(f"  {grid_cell}: {error}", file=sys.stderr)
     return 1
 
 
 def _ablate(arguments: argparse.Namespace) -> int:
     if arguments.workers < 1:
         raise ParameterError(f"workers={arguments.workers} must be at least 1")
-    failed = variants.fill(_entries(arguments), arguments.out, arguments.workers)
+    failed = ablate.fill(_grid_cells(arguments), arguments.out, arguments.workers)
     if not failed:
         print(f"all runs are done: {arguments.out}")
         return 0

@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 from joblib import cpu_count
 
-from rapp import store
-from rapp.datasets import CHECKSUMS, Dataset
+from rapp.cache import sha256
+from rapp.data.dataset import Dataset
+from rapp.data.images import CHECKSUMS
 
 
 def checksum(data: Dataset) -> str:
     """SHA-256 of a data set: of its source's integers for images, of features and labels for tables."""
-    return CHECKSUMS.get(data.name) or store.sha256(data.x, data.y.astype("S"))
+    return CHECKSUMS.get(data.name) or sha256(data.x, data.y.astype("S"))
 
 
 @functools.cache

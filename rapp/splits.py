@@ -5,7 +5,7 @@ training, validation and test; training and validation hold normal rows only. Th
 to the paper's novelty ratio by leaving out rows of the side that is in excess (paper, section 5.1).
 
 Two departures from "all normal" are settings of their own. Out-of-distribution: the novel rows come from another data
-set (``datasets.beside``). Contaminated, or unsupervised: a stated fraction of the training and of the validation
+set (``data.as_two_classes``). Contaminated, or unsupervised: a stated fraction of the training and of the validation
 rows is novel, unknown to whoever trains, for nobody has labels there.
 """
 

@@ -25,18 +25,21 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rapp import cells, datasets, grid, replicas
-from rapp.autoencoders import Autoencoder
+from rapp import stacks
+from rapp.cache import cache_folder
+from rapp.config import WITHOUT_BFLOAT16, TrainingConfig
+from rapp.data import Dataset, load
 from rapp.evaluation import auroc
-from rapp.experiments import run_stack
+from rapp.experiment import run_cells
+from rapp.grid import cells, runner
+from rapp.models import Autoencoder
 from rapp.pathway import Pathway, Whitening, nap, project
-from rapp.run import Run
-from rapp.settings import WITHOUT_BFLOAT16, Settings
 from rapp.splits import split
 from rapp.threads import pinned
+from rapp.training import Run
 
 THREADS, BATCH = 2, 256
-PROTOCOL = Settings(threads=THREADS, batch=BATCH, device="cpu")
+PROTOCOL = TrainingConfig(threads=THREADS, batch=BATCH, device="cpu")
 
 
 def medians(*functions: Callable[[], object], repeats: int = 5, inner: int = 1) -> list[float]:
@@ -174,7 +177,7 @@ def lightning_epoch(loader: DataLoader, n_features: int, precision: str) -> Call
     return epoch
 
 
-def our_epoch(x: Tensor, settings: Settings) -> Callable[[], None]:
+def our_epoch(x: Tensor, settings: TrainingConfig) -> Callable[[], None]:
     """One of our epochs without its validation, for Lightning has none here either."""
     run = Run(x, x[:256], settings, seed=0)
 
@@ -190,7 +193,7 @@ def our_epoch(x: Tensor, settings: Settings) -> Callable[[], None]:
 _MINE: list[Callable[[], None]] = []  # of a process of ``side_by_side``
 
 
-def _prepare(x: Tensor, settings: Settings) -> None:
+def _prepare(x: Tensor, settings: TrainingConfig) -> None:
     torch.set_num_threads(1)
     _MINE.append(our_epoch(x, settings))
 
@@ -204,7 +207,7 @@ def side_by_side(pool: ProcessPoolExecutor) -> Callable[[], None]:
     return lambda: list(pool.map(_epoch, range(THREADS))) and None
 
 
-def against_lightning(data: datasets.Dataset) -> None:
+def against_lightning(data: Dataset) -> None:
     """Samples per second against the plain way: torchvision's images through ToTensor, one by one, a Trainer."""
     images = [Image.fromarray((row * 255).astype("uint8").reshape(28, 28)) for row in data.x[: 40 * BATCH]]
     to_tensor = torchvision.transforms.ToTensor()
@@ -244,9 +247,9 @@ def against_lightning(data: datasets.Dataset) -> None:
 def alone_and_stacked(n: int, n_features: int, repeats: int, inner: int) -> tuple[float, float, int]:
     """Seconds of a step of n models, one by one and as one stack of replicas, and how many steps an epoch has."""
     x = torch.rand(1024, n_features)
-    settings = Settings(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
+    settings = TrainingConfig(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
     alone, together = ([Run(x, x[:64], settings, seed) for seed in range(n)] for _ in range(2))
-    stack = replicas.Stack(together)
+    stack = stacks.Stack(together)
     for run in alone:
         run.model.train()
     with pinned(1):
@@ -256,11 +259,11 @@ def alone_and_stacked(n: int, n_features: int, repeats: int, inner: int) -> tupl
     return single, stacked, alone[0].steps
 
 
-def stacks() -> None:
+def stacked() -> None:
     """Eight models one after the other against the same as one stack of replicas: for which widths it pays."""
     for n_features in (20, 64, 100, 784):
         single, stacked, _ = alone_and_stacked(8, n_features, repeats=8, inner=4)
-        pays = n_features <= replicas.NARROW
+        pays = n_features <= stacks.NARROW
         line(f"8 models one by one / as a stack, {n_features} features", "float32", single / stacked,
              "> 1" if pays else "(not used)", single / stacked > 1 or not pays,
              f"{single * 1e3:.1f} ms / {stacked * 1e3:.1f} ms")  # fmt: skip
@@ -276,12 +279,12 @@ def grids(folder: Path) -> None:
     data = cells.data_of("mnist-5k")
     start = time.perf_counter()
     for entry in entries:
-        list(run_stack(data, [entry.cell], None))
+        list(run_cells(data, [entry.cell], None))
     bare = time.perf_counter() - start
     taken = {}
     for workers in (0, 1, 2):
         start = time.perf_counter()
-        failed = grid.run(entries, folder / str(workers), workers)
+        failed = runner.run(entries, folder / str(workers), workers)
         taken[workers] = time.perf_counter() - start
         assert not failed, failed
     line("a grid of 20 cells / their computation alone", "float32", taken[0] / bare, "report", True,
@@ -291,7 +294,7 @@ def grids(folder: Path) -> None:
          f"{taken[1]:.1f} s / {taken[2]:.1f} s, the start of the cluster included")  # fmt: skip
 
 
-def fit_and_score(data: datasets.Dataset) -> None:
+def fit_and_score(data: Dataset) -> None:
     """NAP's fit against an SVD of the same matrix, and its scoring against the forward passes that it needs."""
     full = len(data) > 40_000
     parts = split(data.y, "1")
@@ -325,24 +328,23 @@ def by_float64(d_train: Tensor, d_test: Tensor) -> Tensor:
     return ((d_test.double() - mu) @ vectors[:, keep] / values[keep].sqrt()).square().sum(1)
 
 
-def scoring(data: datasets.Dataset, x_train: Tensor) -> None:
+def scoring(data: Dataset, x_train: Tensor) -> None:
     """Scoring 10,000 rows with NAP against the passes through encoder, decoder and encoder that it needs."""
     x = torch.from_numpy(data.x)
     x = x.repeat(-(-10_000 // len(x)), 1)[:10_000]
-    for name, samples, scoring in (("ae", 0, None), ("ae", 0, torch.bfloat16), ("vae", 10, None)):
+    for name, samples in (("ae", 0), ("vae", 10)):
         run = Run(x_train[:8192], x_train[:256], replace(PROTOCOL, model=name, samples=1), seed=0)
         run.epoch()
         model = run.model.eval()
         decoder = model.decoding(samples, torch.Generator().manual_seed(0))
-        pathway = Pathway(model.encoder, decoder, whitening=Whitening(torch.float32, scoring)).fit(x_train)
+        pathway = Pathway(model.encoder, decoder, whitening=Whitening(torch.float32)).fit(x_train)
         with torch.no_grad():
             whole, passes = medians(
                 lambda p=pathway: p.score(x),
                 lambda p=pathway: [project(p.encoder, p.decoder, rows) for rows in x.split(p.chunk)],
             )
         what = f"scoring 10,000 rows / its passes, {name.upper()}" + (f", {samples} samples" if samples else "")
-        precision = "f32+bf16" if scoring else "float32"
-        line(what, precision, whole / passes, "< 1.5", whole / passes < 1.5,
+        line(what, "float32", whole / passes, "< 1.5", whole / passes < 1.5,
              f"{whole:.2f} s / {passes:.2f} s, {len(x) / whole:.0f} rows a second")  # fmt: skip
 
 
@@ -367,8 +369,8 @@ def memory() -> None:
 
 def main() -> None:
     torch.set_num_threads(THREADS)
-    has_full = bool(os.environ.get("RAPP_DATA")) or (datasets.cache_folder() / "data" / "mnist").exists()
-    data = datasets.load("mnist" if has_full else "mnist-5k")
+    has_full = bool(os.environ.get("RAPP_DATA")) or (cache_folder() / "data" / "mnist").exists()
+    data = load("mnist" if has_full else "mnist-5k")
     print(f"{platform.machine()}, {os.cpu_count()} cores, {THREADS} threads, torch {torch.__version__}, {data.name}"
           + ("" if has_full else " (RAPP_DATA is not set: NAP's fit is measured on the small data set)"))  # fmt: skip
     training_steps(torch.from_numpy(data.x[:1024]))

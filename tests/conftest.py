@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from rapp.datasets import CHECKSUMS, DIGITS, Dataset
+from rapp.data import Dataset
+from rapp.data.images import CHECKSUMS, DIGITS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book"))  # for its scripts

@@ -7,13 +7,13 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
-from rapp import baselines, evaluation
-from rapp.baselines.classical import Kernels, Mixture, OneClass, PCAReconstruction
-from rapp.baselines.linear import LinearAutoencoder, principal_angles
+from rapp import detectors, evaluation
+from rapp.detectors.classical import Kernels, Mixture, OneClass, PCAReconstruction
+from rapp.detectors.linear import LinearAutoencoder, principal_angles
 from rappbook.chapters import toys
 from rappbook.figures import classical as figures
 
-NAMES = [name for name, rival in baselines.RIVALS.items() if rival.chapter == "05_classical"]
+NAMES = [name for name, rival in detectors.DETECTORS.items() if rival.chapter == "05_classical"]
 FLOORS = {"pca": 0.98, "linear-ae": 0.98, "ocsvm": 0.97, "iforest": 0.96, "lof": 0.98}
 FLOORS |= {"gmm": 0.75, "kde": 0.75}  # they do not see what leaves the principal components
 
@@ -22,7 +22,7 @@ OPTIONS = {"pca": {"n_components": 4}, "linear-ae": {"n_components": 4, "epochs"
 
 
 def build(name):
-    return baselines.build(baselines.settings(name, "quick", **OPTIONS.get(name, {})))
+    return detectors.build(detectors.options(name, "quick", **OPTIONS.get(name, {})))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_novel_rows_score_higher_and_equally_under_one_seed(rows, name):
     train, validation, test, is_novel = rows
     first, second = (build(name).fit(train, validation, seed=3, progress=False).scores(test) for _ in range(2))
     ((score, values),) = first.items()
-    assert (score,) == baselines.RIVALS[name].scores
+    assert (score,) == detectors.DETECTORS[name].scores
     np.testing.assert_array_equal(values, second[score])
     assert evaluation.auroc(is_novel, values) > FLOORS[name]
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from rapp import Pathway
-from rapp.baselines.one_class import DeepSVDD
-from rapp.datasets import load
+from rapp.data import load
+from rapp.detectors.one_class import DeepSVDD
 from rapp.eval_mode import in_eval_mode
 from rappbook.chapters import assumptions
 

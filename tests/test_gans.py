@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from rapp import datasets, evaluation
-from rapp.baselines.f_anogan import FastAnoGAN
-from rapp.baselines.gan import AnoGAN, Generator, Reader, sharpness
-from rapp.baselines.gpnd import GPND, _generalised_gaussian
+from rapp import evaluation
+from rapp.data import load
+from rapp.detectors.f_anogan import FastAnoGAN
+from rapp.detectors.gan import AnoGAN, Generator, Reader, sharpness
+from rapp.detectors.gpnd import GPND, _generalised_gaussian
 from rapp.splits import split
 
 SIZE = {"width": 8, "latent": 8, "batch": 16, "lr": 1e-3}
@@ -25,7 +26,7 @@ BRIEF = {AnoGAN: {"steps": 5}, FastAnoGAN: {"encoder_epochs": 1}, GPND: {}}
 @pytest.fixture(scope="module")
 def zeros():
     """The digit 0 as the only normal class: training, validation and test rows, and which of the last are novel."""
-    data = datasets.load("digits")
+    data = load("digits")
     rows = split(data.y, "0", "unimodal")
     return data.x[rows.train], data.x[rows.val], data.x[rows.test], rows.is_novel
 

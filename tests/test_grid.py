@@ -11,74 +11,77 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rapp import cells, cli, datasets, experiments, grid, replicas, store, trials
-from rapp.experiments import Cell, run_trial
-from rapp.profiles import ParameterError
-from rapp.replicas import Stack
-from rapp.settings import Settings
+from rapp import cli, stacks
+from rapp.cache import write_text
+from rapp.config import ParameterError, TrainingConfig
+from rapp.data import LOADERS
+from rapp.data.images import CHECKSUMS
+from rapp.detectors.autoencoder import PathwayDetector
+from rapp.experiment import Cell, Trial, run
+from rapp.grid import cells, runner
+from rapp.stacks import Stack
 
-TINY = Settings(n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
+TINY = TrainingConfig(n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
 
 
 @pytest.fixture
 def entries(blobs, monkeypatch):
     """Two classes by two seeds of the blobs, as a grid finds them by name."""
-    monkeypatch.setitem(datasets.LOADERS, "blobs", lambda _: blobs)
+    monkeypatch.setitem(LOADERS, "blobs", lambda _: blobs)
     cells.data_of.cache_clear()
     cells._checksum_of.cache_clear()
-    return [cells.Entry("tiny", "blobs", Cell(TINY, target, seed)) for target in "01" for seed in (0, 1)]
+    return [cells.GridCell("tiny", "blobs", Cell(TINY, target, seed)) for target in "01" for seed in (0, 1)]
 
 
 def test_a_grid_has_a_row_per_cell_and_score_and_a_second_run_does_nothing(entries, blobs, tmp_path, monkeypatch):
-    assert grid.run(entries, tmp_path) == []
+    assert runner.run(entries, tmp_path) == []
     rows = cells.collect(tmp_path)
     assert len(rows) == 12
     assert tuple(rows.columns) == cells.COLUMNS
     assert not list((tmp_path / ".checkpoints").iterdir())
-    alone = run_trial(blobs, Cell(TINY, "1", 1)).aurocs()  # in a stack of copies: no rounding depends on others
+    alone = run(blobs, [Cell(TINY, "1", 1)])[0].aurocs()  # in a stack of copies: no rounding depends on others
     mine = rows[(rows["target"] == "1") & (rows["seed"] == 1)].set_index("score")["auroc"]
     assert {name: pytest.approx(value, abs=1e-6) for name, value in alone.items()} == mine.to_dict()
-    monkeypatch.setattr(grid, "run_cells", None)
-    assert grid.run(entries, tmp_path) == []
+    monkeypatch.setattr(runner, "run_cells", None)
+    assert runner.run(entries, tmp_path) == []
     assert cells.collect(tmp_path).equals(rows)
 
 
 def test_cells_of_other_data_are_made_again(entries, blobs, tmp_path, monkeypatch, capsys):
-    grid.run(entries[:1], tmp_path)
-    monkeypatch.setitem(datasets.CHECKSUMS, "blobs", "1" * 64)
+    runner.run(entries[:1], tmp_path)
+    monkeypatch.setitem(CHECKSUMS, "blobs", "1" * 64)
     cells._checksum_of.cache_clear()
-    grid.run(entries[:1], tmp_path)
+    runner.run(entries[:1], tmp_path)
     assert "1 cells, 0 of them done" in capsys.readouterr().err.splitlines()[-2]
     assert cells.collect(tmp_path)["data_sha256"].unique() == ["1" * 64]
 
 
 def test_cells_of_another_recipe_are_made_again(entries, tmp_path, monkeypatch, capsys):
-    grid.run(entries[:1], tmp_path)
-    for module in (cells, trials):
-        monkeypatch.setattr(module, "RECIPE", 2)
-    grid.run(entries[:1], tmp_path)
+    runner.run(entries[:1], tmp_path)
+    monkeypatch.setattr(PathwayDetector, "RECIPE", 2)
+    runner.run(entries[:1], tmp_path)
     assert "1 cells, 0 of them done" in capsys.readouterr().err.splitlines()[-2]
     assert set(cells.collect(tmp_path)["recipe"]) == {2}
 
 
 def test_force_does_finished_cells_again(entries, tmp_path, monkeypatch):
-    grid.run(entries[:1], tmp_path)
+    runner.run(entries[:1], tmp_path)
     steps, epoch = [], Stack.epoch
     monkeypatch.setattr(Stack, "epoch", lambda self: steps.append(1) or epoch(self))
-    grid.run(entries[:1], tmp_path, force=True)
+    runner.run(entries[:1], tmp_path, force=True)
     assert len(steps) == TINY.epochs
 
 
 def test_a_cell_that_raises_is_recorded_and_the_others_go_on(entries, tmp_path, monkeypatch, capsys):
-    scored = experiments.scored
+    score_test = Trial.score_test
 
-    def broken(data, cell, *rest):
-        if cell.target == "1" and cell.seed == 0:
+    def broken(trial):
+        if trial.cell.target == "1" and trial.cell.seed == 0:
             raise ArithmeticError("made to fail")
-        return scored(data, cell, *rest)
+        return score_test(trial)
 
-    monkeypatch.setattr(experiments, "scored", broken)
-    failed = grid.run(entries, tmp_path)
+    monkeypatch.setattr(Trial, "score_test", broken)
+    failed = runner.run(entries, tmp_path)
     assert [(str(entry), error) for entry, error in failed] == [
         ("blobs multimodal ae target 1 seed 0", "ArithmeticError: made to fail")
     ]
@@ -90,18 +93,18 @@ def test_a_cell_that_raises_is_recorded_and_the_others_go_on(entries, tmp_path, 
     assert cli.main(["run", "--dataset", "blobs", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().err.splitlines()
     assert said[-1] == "  blobs multimodal ae target 1 seed 0: ArithmeticError: made to fail"
-    monkeypatch.setattr(experiments, "scored", scored)
-    assert grid.run(entries, tmp_path) == []  # what failed is tried again
+    monkeypatch.setattr(Trial, "score_test", score_test)
+    assert runner.run(entries, tmp_path) == []  # what failed is tried again
     assert len(cells.collect(tmp_path)) == 12
 
 
 @pytest.mark.parametrize("damage", [lambda t: t[: len(t) // 2], lambda t: t.replace("0.", "0.9", 1), lambda t: "[]"])
 def test_a_damaged_cell_file_is_named_set_aside_and_made_again(entries, tmp_path, capsys, damage):
-    grid.run(entries[:1], tmp_path)
+    runner.run(entries[:1], tmp_path)
     path = tmp_path / entries[0].file
     whole = cells.collect(tmp_path)
     path.write_text(damage(path.read_text()))
-    grid.run(entries[:1], tmp_path)
+    runner.run(entries[:1], tmp_path)
     assert f"{path} is damaged" in capsys.readouterr().err
     assert path.with_name(path.name + ".damaged").exists()
     assert (
@@ -112,8 +115,8 @@ def test_a_damaged_cell_file_is_named_set_aside_and_made_again(entries, tmp_path
 
 
 def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(replicas, "stack_is_faster", lambda *_: False)
-    write, written = store.write_text, []
+    monkeypatch.setattr(stacks, "stack_is_faster", lambda *_: False)
+    write, written = write_text, []
 
     def full(path, text):
         if len(written) == 2:
@@ -121,7 +124,7 @@ def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_pa
         written.append(path)
         write(path, text)
 
-    monkeypatch.setattr(store, "write_text", full)
+    monkeypatch.setattr(cells, "write_text", full)
     monkeypatch.setattr(cells, "plan", lambda *_, **__: entries)
     assert cli.main(["run", "--dataset", "blobs", "--out", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
@@ -130,8 +133,8 @@ def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_pa
 
 
 def test_rows_from_two_machines_merge(entries, tmp_path):
-    grid.run(entries[:3], tmp_path / "a")
-    grid.run(entries[2:], tmp_path / "b")
+    runner.run(entries[:3], tmp_path / "a")
+    runner.run(entries[2:], tmp_path / "b")
     both = cells.collect(tmp_path / "a", tmp_path / "b")
     assert both.groupby(["target", "seed"]).size().tolist() == [3, 3, 3, 3]
 
@@ -147,9 +150,9 @@ sys.exit(cli.main(["run", "--profile", "tiny", "--dataset", "digits", "--target"
 
 WAITS = """
 import time
-from rapp import replicas
-from rapp.run import Run
-replicas.STACK, epoch = 1, Run.epoch
+from rapp import stacks
+from rapp.training import Run
+stacks.STACK, epoch = 1, Run.epoch
 def wait(run):
     if list(Path(sys.argv[1]).rglob("*.json")):
         time.sleep(3600)
@@ -229,26 +232,26 @@ def _die_once(entries, checkpoints):
     return _run_unit(entries, checkpoints)
 
 
-_run_unit = grid.run_unit
+_run_unit = runner.run_unit
 
 
 def test_a_lost_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, monkeypatch):
     _cluster()
-    monkeypatch.setattr(grid, "run_unit", _die_once)
-    monkeypatch.setattr(replicas, "STACK", 1)
+    monkeypatch.setattr(runner, "run_unit", _die_once)
+    monkeypatch.setattr(stacks, "STACK", 1)
     entries = cells.plan("tiny", ["digits"], ["multimodal"], ["ae"], 3, ["1"])
-    written, write = [], store.write_text
-    monkeypatch.setattr(store, "write_text", lambda path, text: written.append(path) or write(path, text))
-    assert grid.run(entries, tmp_path, workers=2) == []
+    written, write = [], write_text
+    monkeypatch.setattr(cells, "write_text", lambda path, text: written.append(path) or write(path, text))
+    assert runner.run(entries, tmp_path, workers=2) == []
     assert (tmp_path / "died").exists()
     assert sorted(written) == sorted(tmp_path / entry.file for entry in entries)
 
 
 def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, monkeypatch, capsys):
     fixed = replace(blobs, y=np.where(blobs.y == "0", "0", "1"), classes=("0", "1"), class_names=("a", "b"), normal="0")
-    monkeypatch.setitem(datasets.LOADERS, "fixed", lambda _: fixed)
+    monkeypatch.setitem(LOADERS, "fixed", lambda _: fixed)
     entries = cells.plan("paper", ["fixed"], ["multimodal", "unimodal"], ["ae", "vae"], 2)
-    assert [(e.cell.setting, e.cell.target, e.cell.settings.model, e.cell.seed) for e in entries] == [
+    assert [(e.cell.setting, e.cell.target, e.cell.config.model, e.cell.seed) for e in entries] == [
         ("unimodal", "0", "ae", 0), ("unimodal", "0", "ae", 1), ("unimodal", "0", "vae", 0), ("unimodal", "0", "vae", 1)
     ]  # fmt: skip
     assert "fixed has a fixed normal class, '0': no multimodal cells" in capsys.readouterr().err
@@ -277,15 +280,15 @@ def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, mo
 def test_cells_that_differ_in_epochs_alone_are_one_run(entries, tmp_path, monkeypatch):
     cell = entries[0].cell
     short = [
-        replace(entries[0], profile=f"tiny epochs={n}", cell=replace(cell, settings=replace(cell.settings, epochs=n)))
+        replace(entries[0], profile=f"tiny epochs={n}", cell=replace(cell, config=replace(cell.config, epochs=n)))
         for n in (1, 2)
     ]
-    assert grid.run(short, tmp_path / "apart") == []
-    trained, init = [], grid.cells.record
+    assert runner.run(short, tmp_path / "apart") == []
+    trained, init = [], cells.record
     monkeypatch.setattr(cells, "record", lambda entry, trial: trained.append(entry) or init(entry, trial))
-    units = grid._units([short[0], entries[0], short[1], entries[1]])
-    assert [sorted(entry.cell.settings.epochs for entry in unit) for unit in units] == [[1, 2, 3, 3]]
-    assert grid.run([*short, *entries[:2]], tmp_path / "together") == []
+    units = runner._units([short[0], entries[0], short[1], entries[1]])
+    assert [sorted(entry.cell.config.epochs for entry in unit) for unit in units] == [[1, 2, 3, 3]]
+    assert runner.run([*short, *entries[:2]], tmp_path / "together") == []
     assert len(trained) == 4
     apart, together = (cells.collect(tmp_path / name) for name in ("apart", "together"))
     for profile in ("tiny epochs=1", "tiny epochs=2"):
@@ -297,14 +300,14 @@ def test_cells_that_differ_in_epochs_alone_are_one_run(entries, tmp_path, monkey
 
 def test_the_most_needed_train_first_and_blocks_share_no_stack(entries):
     later = [replace(entry, block=2) for entry in entries[2:]]
-    units = grid._units([*later, *entries[:2]])
+    units = runner._units([*later, *entries[:2]])
     assert units == [later, entries[:2]]
 
 
 def test_settings_that_differ_are_other_cells(entries):
     cell = entries[0].cell
-    other = replace(entries[0], cell=replace(cell, settings=replace(cell.settings, epochs=4)))
-    elsewhere = replace(entries[0], cell=replace(cell, settings=replace(cell.settings, device="auto", threads=2)))
+    other = replace(entries[0], cell=replace(cell, config=replace(cell.config, epochs=4)))
+    elsewhere = replace(entries[0], cell=replace(cell, config=replace(cell.config, device="auto", threads=2)))
     assert other.file != entries[0].file
     assert elsewhere.file == entries[0].file
 

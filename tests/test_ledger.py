@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rapp import cells
+from rapp.grid import cells
 from rappbook import ledger, paper_tables, published
 from rappbook.figures import paper_tables as tables
 

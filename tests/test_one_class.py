@@ -5,9 +5,10 @@ import pytest
 import torch
 from sklearn.svm import OneClassSVM
 
-from rapp import baselines, datasets, evaluation
-from rapp.baselines.codes import Contrast, ImageAutoencoder, LeNet
-from rapp.baselines.one_class import OCNN, DeepOCSVM, DeepSVDD, away_from_zero
+from rapp import detectors, evaluation
+from rapp.data import load
+from rapp.detectors.codes import Contrast, ImageAutoencoder, LeNet
+from rapp.detectors.one_class import OCNN, DeepOCSVM, DeepSVDD, away_from_zero
 from rapp.splits import split
 
 BRIEF = {"epochs": 15, "batch": 16, "lr": 3e-3, "device": "cpu"}
@@ -17,7 +18,7 @@ NAMES = ("deep-svdd", "deep-svdd-soft", "oc-nn", "deep-ocsvm")
 @pytest.fixture(scope="module")
 def zeros():
     """The rows of a split with the first class as the normal one, and the truth about the test rows."""
-    data = datasets.load("digits")
+    data = load("digits")
     rows = split(data.y, "0", "unimodal")
     return [data.x[part] for part in (rows.train, rows.val, rows.test)], rows.is_novel
 
@@ -33,7 +34,7 @@ def detector(name, **changes):
     pretraining = {} if name == "deep-ocsvm" else {"pretrain_epochs": 15}
     if name == "oc-nn":
         pretraining["pretrain_lr"] = BRIEF["lr"]
-    return baselines.build(baselines.settings(name, **BRIEF | pretraining | changes), (8, 8))
+    return detectors.build(detectors.options(name, **BRIEF | pretraining | changes), (8, 8))
 
 
 @pytest.mark.parametrize("name", NAMES)

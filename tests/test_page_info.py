@@ -1,16 +1,15 @@
 import torch
 
-from rapp.experiments import Cell, run_trial
+from rapp.experiment import Cell, run
 from rappbook.page_info import made_with
-from tests.test_experiments import TINY
+from tests.test_experiment import TINY
 
 
 def test_what_a_page_was_made_with(blobs):
-    trial = run_trial(blobs, Cell(TINY, "2"))
+    trial = run(blobs, [Cell(TINY, "2")])[0]
     table = made_with([trial], "tiny", 3.2).set_index("what")["value"]
     assert "blobs" in table["data set"]
-    assert table["setting"] == "multimodal, target class two"
-    assert table["epochs"] == "3"
-    assert table["n_layers"] == "2 (the paper: 10)"
-    assert table["precision"] == "float32"
+    assert table["settings"] == "multimodal, target class two"
+    assert table["ae"].startswith("n_layers 2 (the paper: 10), bottleneck 2, epochs 3, batch 16 (the paper: 256), ")
+    assert "precision float32" in table["ae"]
     assert f"torch {torch.__version__.split('+')[0]}" in table["versions"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from graphlib import TopologicalSorter
 from importlib import metadata
 
 import yaml
@@ -16,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 
 from tests.conftest import ROOT
 
+HOUSE = {"rapp", "data", "detectors", "grid", "rappbook", "chapters", "figures"}  # folders
 TOP = {"book", "rapp", "notebooks", "tests", "environment.yml", "Makefile", "README.md"}
 TOP |= {"pyproject.toml", "LICENSE", "CITATION.cff"}
 
@@ -74,24 +76,67 @@ def test_files_are_short_and_name_no_machine():
         if path.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".txt", ".cff"} or path.name == "Makefile":
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"(?<![\w.])/(?:work|root|home)\b/|index[-]url", text), path
-            if path.parts[-2] in ("rapp", "rappbook", "chapters", "figures", "baselines") and path.suffix == ".py":
+            if (
+                path.parts[-2] in ("rapp", "data", "detectors", "grid", "rappbook", "chapters", "figures")
+                and path.suffix == ".py"
+            ):
                 assert text.count("\n") <= 300, path
 
 
-def test_the_core_is_slim():
-    core = ("pathway", "autoencoders", "run", "splits", "evaluation")
-    assert sum((ROOT / "rapp" / f"{name}.py").read_text().count("\n") for name in core) <= 1000
-
-
-def imported(path):
-    """The modules that a file imports, wherever in it, by full name."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path, modules=()):
+    """What a file imports when it runs, wherever in it, by full name: the module, if it is one of ``modules``, else the
+    package that a name comes from."""
+    found, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules else str(node.module) for name in names}
     return found
+
+
+def house(folder):
+    """Module → the modules of the same folder that it imports; a package stands for its ``__init__``."""
+    paths = {
+        ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in folder.rglob("*.py")
+    }
+    return {name: imported(path, paths) & set(paths) - {name} for name, path in paths.items()}
+
+
+def floors(imports):
+    """Module → the length of the longest chain of imports below it, itself included.
+
+    Raises:
+        graphlib.CycleError: naming the circle.
+    """
+    heights = {}
+    for name in TopologicalSorter(imports).static_order():
+        heights[name] = 1 + max((heights[below] for below in imports[name]), default=0)
+    return heights
+
+
+def lines_of(*paths):
+    return sum(path.read_text(encoding="utf-8").count("\n") for path in paths)
+
+
+def test_the_house_has_few_floors_and_no_circle():
+    for name, most in (("rapp", 8), ("book/rappbook", 3)):
+        heights = floors(house(ROOT / name))
+        assert max(heights.values()) <= most, sorted(heights.items(), key=lambda item: item[1])
+
+
+def test_the_house_is_slim():
+    """The budgets of the design: the method, all of the module, and the book's part with it."""
+    ground = ("pathway", "whitening", "models", "config", "training", "splits", "evaluation", "cache", "provenance",
+              "experiment", "estimator", "stacks", "__init__")  # fmt: skip
+    assert lines_of(*(ROOT / "rapp" / f"{name}.py" for name in ground)) <= 1900
+    assert lines_of(*(ROOT / "rapp").rglob("*.py")) <= 5800
+    assert lines_of(*(ROOT / "rapp").rglob("*.py"), *(ROOT / "book" / "rappbook").rglob("*.py")) <= 7779
 
 
 def test_walls():
@@ -99,11 +144,20 @@ def test_walls():
     for path, names in modules.items():
         outside = {name.split(".")[0] for name in names} & {"rappbook", "matplotlib", "seaborn", "IPython", "papermill"}
         assert not outside, f"{path} imports {outside}: rapp knows no book and draws nothing"
-    of = {path.stem: names for path, names in modules.items() if path.parent.name == "rapp"}
-    for name in ("datasets", "splits", "tables", "paper_datasets"):
-        assert not of[name] & {"torch", "rapp.autoencoders", "rapp.training", "rapp.run", "rapp.pathway"}, name
-    allowed = {"eval_mode", "threads"}  # that know tensors and modules only
-    assert {name.split(".")[1] for name in of["pathway"] if name.startswith("rapp.")} == allowed
+    inside = house(ROOT / "rapp")
+
+    def below(*names):
+        found = {name for module in names for name in inside[module]}
+        return found if found <= set(names) else below(*names, *found)
+
+    assert below("rapp.pathway") == {"rapp.whitening", "rapp.eval_mode", "rapp.threads"}  # tensors and modules only
+    for path, names in modules.items():
+        if "data" in path.parts or path.stem == "splits":
+            reach = {name for name in names if name.startswith(("torch", "rapp."))}
+            assert all(name.startswith(("rapp.data", "rapp.cache", "torchvision")) for name in reach), path
+    assert not any(name.startswith(("rapp.data", "rapp.detectors")) for name in below("rapp.config"))
+    assert "rapp.stacks" in below("rapp.experiment")
+    assert "rapp.training" in below("rapp.stacks")
 
 
 def test_a_wheel_works_in_an_empty_folder(tmp_path):
@@ -125,7 +179,8 @@ def test_a_wheel_works_in_an_empty_folder(tmp_path):
     script = """
 import sys
 import rapp, torch
-from rapp import RaPP, cli, detectors
+from rapp import RaPP, cli
+from rapp import detectors
 assert rapp.__file__.startswith(sys.argv[1]), rapp.__file__
 print(RaPP(epochs=1, random_state=0).fit(torch.rand(40, 4).numpy()).predict(torch.rand(2, 4).numpy()).shape)
 assert "vae" in detectors.names()

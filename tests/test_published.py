@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 import rows
-from rapp import cells, cli
+from rapp import cli
+from rapp.grid import cells
 from rappbook import paper_tables, published
 from tests.conftest import ROOT
 

@@ -3,7 +3,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from rapp import cells
+from rapp.grid import cells
 from rappbook import ranking
 from rappbook.figures import who_wins
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from rapp import baselines, training
-from rapp.baselines.base import Deep
-from rapp.settings import Settings
-from rapp.training import train_stack
+from rapp import detectors, training
+from rapp.config import TrainingConfig
+from rapp.detectors.base import Deep
+from rapp.stacks import train_stack
 
 # (recipe, model, layers) → validation error after two epochs, in float64, alone and in a stack. Alone and stacked
 # differ by up to 1.5e-6, and noise is drawn in float32 and so may differ in its last digits. Changes of training moved
@@ -23,7 +23,8 @@ ERRORS = {
     (1, "aae", "paper"): 9.525196868,
     (1, "aae", "reimplementation"): 10.43302651,
 }
-# (recipe, name) → mean of the rival's own score, in float32 after a few steps.
+# (recipe, name) → mean of the detector's own score, in float32 after a few steps. GPND's own rests on a density whose
+# fit ends in one of two optima, by rounding (979 with AVX-512, 1126 without); its residual is the same to 2e-4.
 SCORES = {
     (1, "linear-ae"): 134.901,
     (1, "geom"): -422.303,
@@ -34,7 +35,7 @@ SCORES = {
     (1, "deep-ocsvm"): -0.118454,
     (1, "anogan"): 459.768,
     (1, "f-anogan"): 0.550187,
-    (1, "gpnd"): 1125.7,
+    (1, "gpnd"): 10.3314,
 }
 
 
@@ -45,23 +46,23 @@ def rows(n, n_features):
 
 
 X = torch.from_numpy(rows(100, 24))
+DEEP = [name for name, known in detectors.DETECTORS.items() if issubclass(known.detector, Deep)]
 
 
 @pytest.mark.parametrize("layers", ["paper", "reimplementation"])
 @pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 def test_an_autoencoder_is_what_its_recipe_made(model, layers):
-    settings = Settings(model, 3, 4, None, layers, 2, 2, 16, precision="float64", threads=1, device="cpu")
+    config = TrainingConfig(model, 3, 4, None, layers, 2, 2, 16, precision="float64", threads=1, device="cpu")
     for stack in (1, 8):
-        (trained,) = train_stack([(X[:80], X[80:], 7)], settings, progress=False, fill=stack)
+        (trained,) = train_stack([(X[:80], X[80:], 7)], config, progress=False, fill=stack)
         expected = ERRORS[training.RECIPE, model, layers]
         assert trained.history[-1]["val_error"] == pytest.approx(expected, rel=1e-5), "see the top of this file"
 
 
-@pytest.mark.parametrize("name", [name for name, rival in baselines.RIVALS.items() if issubclass(rival.of, Deep)])
+@pytest.mark.parametrize("name", DEEP)
 def test_a_deep_rival_is_what_its_recipe_made(name):
-    settings = baselines.settings(name, "tiny")
-    detector = baselines.build(settings, (28, 28))
+    detector = detectors.build(detectors.options(name, "tiny"), (28, 28))
     x = rows(64, 784)
-    detector.fit(x[:48], x[48:], seed=7, progress=False)
-    score = next(iter(detector.scores(x[48:]).values())).mean()
+    scores = detector.fit(x[:48], x[48:], seed=7, progress=False).scores(x[48:])
+    score = scores["residual" if name == "gpnd" else next(iter(scores))].mean()
     assert score == pytest.approx(SCORES[detector.RECIPE, name], rel=1e-2), "see the top of this file"

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import rows as book_rows
-from rapp import cells
-from rapp.profiles import ParameterError
+from rapp.config import ParameterError
+from rapp.grid import cells
 from rappbook import published
 from tests.conftest import ROOT
 
@@ -194,7 +194,7 @@ def test_what_is_wrong_is_told_in_one_line(checkout):
 def test_the_committed_plan_names_cells_and_begins_with_the_digit_that_the_book_is_about(full_data):
     plan = book_rows.plan()
     assert [entry.block for entry in plan] == sorted(entry.block for entry in plan)
-    assert [(entry.cell.settings.model, entry.cell.target) for entry in plan[:3]] == [
+    assert [(entry.cell.config.model, entry.cell.target) for entry in plan[:3]] == [
         ("ae", "1"), ("vae", "1"), ("aae", "1")
     ]  # fmt: skip
     assert book_rows.PLAN.name == published.PLAN

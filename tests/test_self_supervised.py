@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from rapp import baselines, evaluation
-from rapp.baselines.self_supervised import (
+from rapp import detectors, evaluation
+from rapp.detectors.self_supervised import (
     SelfSupervised,
     Transform,
     differences,
@@ -163,8 +163,8 @@ def test_settings_that_cannot_be_are_named(change):
 
 def test_the_protocol_s_settings():
     for name, epochs, n in (("geom", 3, 72), ("geom-8", 25, 8)):
-        options = dict(baselines.settings(name).options)
+        options = dict(detectors.options(name).options)
         assert (options["epochs"], options["network"], options["batch"]) == (epochs, "wide", 128)
         assert options["steps"] is None
-        assert len(baselines.build(baselines.settings(name), (28, 28)).transforms) == n
+        assert len(detectors.build(detectors.options(name), (28, 28)).transforms) == n
         assert epochs == np.ceil(200 / n)

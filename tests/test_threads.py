@@ -8,11 +8,12 @@ import torch
 from sklearn.cluster import KMeans
 from torch import nn
 
-from rapp import Pathway, RaPP, Whitening, datasets, detectors
-from rapp.settings import Settings
+from rapp import Pathway, RaPP, Whitening, detectors
+from rapp.config import TrainingConfig
+from rapp.data import load
 from rapp.splits import split
+from rapp.stacks import train
 from rapp.threads import pinned
-from rapp.training import train
 
 PATIENCE = 300  # seconds; a child needs a few, and on a machine that is busy with other things perhaps a minute
 X = np.random.default_rng(0).normal(size=(400, 6))
@@ -74,7 +75,7 @@ def test_a_pathway_of_ones_own_model_fits_and_scores_in_forked_workers():
 
 def test_training_on_two_threads_goes_on_in_forked_workers_on_one():
     rows = torch.from_numpy(X).float()
-    settings = Settings(n_layers=2, bottleneck=2, epochs=1, threads=2, device="cpu")
+    settings = TrainingConfig(n_layers=2, bottleneck=2, epochs=1, threads=2, device="cpu")
     train(rows, rows, settings, progress=False)
     assert in_a_fork(lambda: (len(train(rows, rows, settings, progress=False).history), torch.get_num_threads())) == (
         1,
@@ -84,7 +85,7 @@ def test_training_on_two_threads_goes_on_in_forked_workers_on_one():
 
 @pytest.mark.parametrize("name", detectors.names())
 def test_every_detector_scores_and_fits_in_forked_workers(name):
-    data = datasets.load("digits")
+    data = load("digits")
     parts = split(data.y, "0", "unimodal")
     train_rows, val, test = (data.x[rows] for rows in (parts.train, parts.val, parts.test))
     detector = detectors.make(name, (8, 8), "tiny").fit(train_rows, val, progress=False)

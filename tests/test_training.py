@@ -9,14 +9,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rapp import store, training
-from rapp.run import Run, reconstruction_error
-from rapp.settings import Settings
+from rapp import training
+from rapp.cache import load_tensors, save_tensors
+from rapp.config import TrainingConfig
+from rapp.stacks import train
 from rapp.threads import pinned
-from rapp.training import train
+from rapp.training import Run, reconstruction_error
 from tests.conftest import ROOT
 
-SMALL = Settings(n_layers=3, bottleneck=3, samples=2, epochs=4, batch=16, threads=1, device="cpu")
+SMALL = TrainingConfig(n_layers=3, bottleneck=3, samples=2, epochs=4, batch=16, threads=1, device="cpu")
 GENERATOR = torch.Generator().manual_seed(0)
 X, X_VAL = (torch.randn(121, 2, generator=GENERATOR) @ torch.randn(2, 12, generator=GENERATOR)).split([101, 20])
 
@@ -62,9 +63,9 @@ def test_resuming_is_bit_equal(tmp_path, model):
     half = Run(X, X_VAL, settings, 1)
     for _ in range(3):
         half.epoch()
-    store.save(tmp_path / "c.safetensors", *half.state())
+    save_tensors(tmp_path / "c.safetensors", *half.state())
     resumed = Run(X, X_VAL, settings, 1)
-    resumed.restore(*store.load(tmp_path / "c.safetensors"))
+    resumed.restore(*load_tensors(tmp_path / "c.safetensors"))
     for _ in range(3):
         resumed.epoch()
     assert [e["loss"] for e in whole.history] == [e["loss"] for e in resumed.history]
@@ -106,7 +107,7 @@ def test_a_kill_leaves_a_whole_checkpoint(tmp_path):
     assert child.wait() == -signal.SIGKILL
     (checkpoint,) = tmp_path.glob("*.checkpoint.safetensors")
     run = Run(X, X_VAL, ENDLESS, 2)
-    run.restore(*store.load(checkpoint))
+    run.restore(*load_tensors(checkpoint))
     assert run.history
     fresh = Run(X, X_VAL, run.settings, 2)
     with pinned(SMALL.threads):

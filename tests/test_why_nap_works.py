@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from rapp.experiments import Cell, run_trial
-from rapp.settings import Settings
+from rapp.config import TrainingConfig
+from rapp.experiment import Cell, run
 from rappbook.chapters import whitenings, why_nap_works
 from tests.conftest import SWAPS
 
-TINY = Settings(model="vae", n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
+TINY = TrainingConfig(model="vae", n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
 
 
 def test_over_epochs_is_the_run_that_a_trial_makes(blobs):
     cell = Cell(replace(TINY, precision="float64"), "1")  # in which a model trained alone is the one of a stack
-    trial = run_trial(blobs, cell)
+    trial = run(blobs, [cell])[0]
     best = trial.trained.best_epoch
     table = why_nap_works.over_epochs(blobs, cell, at={best, 4})
     assert sorted(table["epoch"].unique()) == sorted({best, 4})
@@ -24,7 +24,7 @@ def test_over_epochs_is_the_run_that_a_trial_makes(blobs):
 
 
 def test_in_double_changes_precision_alone(blobs):
-    trial = run_trial(blobs, Cell(TINY, "1"))
+    trial = run(blobs, [Cell(TINY, "1")])[0]
     double = why_nap_works.in_double(trial)
     d, single = (t.pathway().differences(t.x("test")) for t in (double, trial))
     assert d.dtype == torch.float64
@@ -41,7 +41,7 @@ def test_over_epochs_asks_for_no_epochs_of_the_settings(blobs):
 
 @pytest.fixture
 def trial(blobs):
-    return run_trial(blobs, Cell(TINY, "1"))
+    return run(blobs, [Cell(TINY, "1")])[0]
 
 
 def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):

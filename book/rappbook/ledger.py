@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from rapp.profiles import PROFILES
+from rapp.config import PROFILES
 from rappbook.paper_tables import chosen, of_one_class, table2, trained
 
 CLOSE = 0.02  # an AUROC that is reproduced lies within; of a table:

@@ -4,59 +4,51 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rapp.datasets import Dataset
+from rapp.config import TrainingConfig
+from rapp.data import Dataset
+from rapp.detectors import Config
+from rapp.detectors.autoencoder import TEST_SAMPLES
+from rapp.experiment import Trial
 from rapp.provenance import checksum, machine, versions
-from rapp.settings import RivalSettings, Settings
-from rapp.trials import TEST_SAMPLES, Scored, Trial
 
 SHOWN = ("n_layers", "bottleneck", "samples", "epochs", "batch", "lr", "precision", "compile", "threads")
+STATED = ("n_layers", "samples", "batch", "lr")  # of these, what the paper states
 
 
 def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataFrame:
-    """What a page's numbers came from, as a table of two columns: parameters, data, device, seconds, versions."""
-    data, cells = trials[0].data, [trial.cell for trial in trials]
-    by_model = {cell.settings.model: cell.settings for cell in cells}
-    settings = {name: getattr(next(iter(by_model.values())), name) for name in SHOWN}
-    paper = Settings()
-    stated = {name: getattr(paper, name) for name in ("n_layers", "samples", "batch", "lr")}
-    differs = {name: f" (the paper: {value})" for name, value in stated.items() if settings[name] != value}
-    stack = trials[0].stack
-    trained = {id(trial.trained): trial.trained.seconds for trial in trials}
+    """What a page's numbers came from, as a table of two columns; each model's options are on a line of its own."""
+    configs = {trial.cell.config.model: trial.cell.config for trial in trials}
+    tested = dict.fromkeys((trial.cell.setting, trial.data.class_name(trial.cell.target)) for trial in trials)
+    trained = {id(trial.detector): trial.detector.seconds for trial in trials}
+    stack = max(trial.detector.stack for trial in trials)
     about = {
-        **about_data(data),
-        "setting": f"{cells[0].setting}, target class {data.class_name(cells[0].target)}",
+        **about_data(trials[0].data),
+        "settings": "; ".join(f"{setting}, target class {target}" for setting, target in tested),
         "profile": profile,
-        "models": f"{', '.join(model.upper() for model in by_model)}; {len(trials)} trained",
-        "seeds": ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells})),
-        **{name: f"{value}{differs.get(name, '')}" for name, value in settings.items()},
-        **({"replicas": f"{stack} networks train as one stack (copies fill it up)"} if stack > 1 else {}),
-        "samples to score": f"{TEST_SAMPLES} (VAE)",
-        "device": f"{trials[0].trained.device}, {machine()}",
+        "models": f"{len(trained)} trained",
+        "seeds": ", ".join(str(seed) for seed in sorted({trial.cell.seed for trial in trials})),
+        **{name: _in_words(config) for name, config in configs.items()},
+        **({"stacks": f"{stack} networks train side by side (copies fill a stack up)"} if stack > 1 else {}),
+        "device": f"{', '.join(sorted({trial.detector.where for trial in trials}))}, {machine()}",
         "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
     return pd.DataFrame({"what": about.keys(), "value": about.values()})
 
 
-def made_with_rivals(trials: Sequence[Scored], profile: str, seconds: float) -> pd.DataFrame:
-    """``made_with`` for a page of rivals: each model's settings are on a line of its own."""
-    settings = {of.model: of for of in (trial.cell.settings for trial in trials)}
-    options = {
-        name: of.options if isinstance(of, RivalSettings) else [(option, getattr(of, option)) for option in SHOWN]
-        for name, of in settings.items()
-    }
-    tested = dict.fromkeys((trial.cell.setting, trial.data.class_name(trial.cell.target)) for trial in trials)
-    about = {
-        **about_data(trials[0].data),
-        "settings": "; ".join(f"{setting}, target class {target}" for setting, target in tested),
-        "profile": profile,
-        "seeds": ", ".join(str(seed) for seed in sorted({trial.cell.seed for trial in trials})),
-        **{name: ", ".join(f"{option} {value}" for option, value in of) for name, of in options.items()},
-        "device": f"{', '.join(sorted({trial.device for trial in trials}))}, {machine()}",
-        "seconds": f"{sum(trial.seconds for trial in trials):.0f} of training, {seconds:.0f} for this page",
-        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
-    }
-    return pd.DataFrame({"what": about.keys(), "value": about.values()})
+def _in_words(config: Config) -> str:
+    """A detector's options; those of an autoencoder that differ from what the paper states say so."""
+    if not isinstance(config, TrainingConfig):
+        return ", ".join(f"{option} {value}" for option, value in config.options)
+    paper = TrainingConfig()
+    words = []
+    for option in SHOWN:
+        value, stated = getattr(config, option), getattr(paper, option)
+        if option != "samples" or config.model == "vae":
+            words.append(
+                f"{option} {value}" + (f" (the paper: {stated})" if option in STATED and value != stated else "")
+            )
+    return ", ".join(words) + (f", samples to score {TEST_SAMPLES}" if config.model == "vae" else "")
 
 
 def made_without_networks(data: Dataset, seconds: float, **settings: object) -> pd.DataFrame:

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from rapp import cells
-from rapp.autoencoders import MODELS
-from rapp.trials import SCORES
+from rapp.experiment import SCORES
+from rapp.grid import cells
+from rapp.models import MODELS
 from rappbook.published import CLASSES, NAMES, retyped
 
 NUMBER = "ours ± std · paper · difference"

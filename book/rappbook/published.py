@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from rapp import cells, evaluation, store, variants
-from rapp.autoencoders import MODELS
-from rapp.datasets import DataError
-from rapp.trials import SCORES
+from rapp import evaluation
+from rapp.cache import write_atomically, write_text
+from rapp.data import DataError
+from rapp.experiment import SCORES
+from rapp.grid import ablate, cells
+from rapp.models import MODELS
 
 BOOK = Path(__file__).parents[1]
 NAMES = {  # ours → the paper's
@@ -112,30 +114,30 @@ def publish(rows: pd.DataFrame) -> list[Path]:
                 for name in ("dataset", "seed", "epochs", "device", "precision", "torch", "commit")
             } | {"hours of training": round(of_profile.drop_duplicates(cells.KEY)["seconds"].sum() / 3600, 2)}
         written.append(path)
-    store.write_text(about_path, json.dumps(about, indent=1, sort_keys=True) + "\n")
+    write_text(about_path, json.dumps(about, indent=1, sort_keys=True) + "\n")
     return written
 
 
 def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> pd.DataFrame:
     merged = pd.concat([old, new.astype({"target": str})] if len(old) else [new])
     merged = merged.drop_duplicates(key, keep="last").sort_values(key[:-1], kind="stable")
-    store.write_text(path, merged.to_csv(index=False, lineterminator="\n"))
+    write_text(path, merged.to_csv(index=False, lineterminator="\n"))
     return merged
 
 
 def ablations(dataset: str = "*") -> pd.DataFrame:
-    """Published rows of ``variants.collect``, of a data set or of all; none yet: no rows."""
+    """Published rows of ``ablate.collect``, of a data set or of all; none yet: no rows."""
     paths = sorted((BOOK / "results" / "ablations").glob(f"{dataset}.csv"))
     parts = [pd.read_csv(path, dtype={"target": str, "value": str}) for path in paths]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=variants.COLUMNS)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ablate.COLUMNS)
 
 
 def publish_ablations(rows: pd.DataFrame) -> list[Path]:
-    """``publish`` for rows of ``variants.collect``: a file for each data set, apart from all other rows."""
+    """``publish`` for rows of ``ablate.collect``: a file for each data set, apart from all other rows."""
     written = []
     for dataset, new in rows.groupby("dataset"):
         written.append(BOOK / "results" / "ablations" / f"{dataset}.csv")
-        _merge(ablations(str(dataset)), new, variants.KEY, written[-1])
+        _merge(ablations(str(dataset)), new, ablate.KEY, written[-1])
     return written
 
 
@@ -150,7 +152,7 @@ def publish_scores(*folders: Path) -> list[Path]:
         words = re.sub(r"[^\w.]+", "-", entry)
         written.append(BOOK / "results" / "scores" / f"{words}.csv.gz")
         body = gzip.compress(text.encode(), mtime=0)  # without the time, equal scores are equal files
-        store.write_atomically(written[-1], functools.partial(Path.write_bytes, data=body))
+        write_atomically(written[-1], functools.partial(Path.write_bytes, data=body))
     return written
 
 
@@ -173,7 +175,7 @@ def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
     If there are none, the frame is empty and the words are "".
 
     Returns:
-        As ``experiments.rows_of``.
+        As ``experiment.rows_of``.
     """
     rows = our_rows(profile)
     rows = rows[(rows["dataset"] == dataset) & (rows["profile"] == profile) & rows["model"].isin(list(MODELS))]
@@ -194,7 +196,7 @@ def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFram
     return pd.DataFrame(of, columns=["what", "value"])
 
 
-def beside(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> pd.DataFrame:
+def compare(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> pd.DataFrame:
     """Our mean ± std next to each published value with the difference, ours − theirs, in brackets.
 
     Args:

@@ -2,28 +2,28 @@
 
 import pandas as pd
 
-from rapp.baselines import RIVALS
-from rapp.datasets import Dataset
-from rapp.trials import SCORES
+from rapp.data import Dataset
+from rapp.detectors import DETECTORS
+from rapp.detectors.autoencoder import PathwayDetector
+from rapp.experiment import SCORES
 from rappbook import published
 
-MODELS = {"ae": "AE", "vae": "VAE", "aae": "AAE"}
 CHAPTERS = {"recon": "02_when_reconstruction_fails", "sap": "03_rapp", "nap": "03_rapp"}
 
 
 def methods() -> pd.DataFrame:
-    """What is compared: a base model with each score, a rival with its own score and with others of note.
+    """What is compared: an autoencoder with each score, any other method with its own score and with others of note.
 
     Returns:
         model, score, method (a name for people), chapter (that explains it).
     """
-    ours = [(m, s, f"{model} {score}", CHAPTERS[s]) for m, model in MODELS.items() for s, score in SCORES.items()]
-    rivals = [
-        (name, score, rival.title + (f" {score}" if len(rival.scores) > 1 else ""), rival.chapter)
-        for name, rival in RIVALS.items()
-        for score in rival.scores
-    ]
-    return pd.DataFrame([*ours, *rivals], columns=["model", "score", "method", "chapter"])
+    lines = []
+    for name, known in DETECTORS.items():
+        is_ours = known.detector is PathwayDetector
+        for score in SCORES if is_ours else known.scores:
+            called = f"{known.title} {SCORES.get(score, score)}" if len(known.scores) > 1 else known.title
+            lines.append((name, score, called, CHAPTERS[score] if is_ours else known.chapter))
+    return pd.DataFrame(lines, columns=["model", "score", "method", "chapter"])
 
 
 def compared(rows: pd.DataFrame, profile: str) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def over_contamination(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     seen = rows.groupby(["setting", "method", "target", "seed"])["contamination"].transform("nunique")
     rows = rows[(seen == shares) & (shares > 1)]
     grouped = rows.groupby(["setting", "method", "contamination"], as_index=False)
-    return grouped.agg(auroc=("auroc", "mean"), classes=("target", lambda of: ", ".join(sorted(set(of)))))
+    return grouped.agg(auroc=("auroc", "mean"), classes=("target", lambda classes: ", ".join(sorted(set(classes)))))
 
 
 def out_of_distribution(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
@@ -121,22 +121,24 @@ def reported() -> pd.DataFrame:
     ours = published.all_rows()
     ours = ours[(ours["setting"] == "unimodal") & (ours["contamination"] == 0)]
     lines = []
-    for of in theirs.to_dict("records"):
-        models = [of["model"], f"{of['model']}-8"]  # the rival itself, or with the 8 transformations for the 72
-        mine = ours[(ours["dataset"] == of["dataset"]) & ours["model"].isin(models) & (ours["score"] == of["score"])]
-        mine = mine[mine["target"] == of["target"]] if of["target"] else mine
+    for line in theirs.to_dict("records"):
+        models = [line["model"], f"{line['model']}-8"]  # the rival itself, or with the 8 transformations for the 72
+        mine = ours[
+            (ours["dataset"] == line["dataset"]) & ours["model"].isin(models) & (ours["score"] == line["score"])
+        ]
+        mine = mine[mine["target"] == line["target"]] if line["target"] else mine
         for (model, profile), part in mine.groupby(["model", "profile"]):
             classes = sorted(set(part["target"]))
-            whole = of["target"] or len(classes) == published.CLASSES[published.NAMES[of["dataset"]]]
+            whole = line["target"] or len(classes) == published.CLASSES[published.NAMES[line["dataset"]]]
             lines.append(
                 {
-                    "data": of["dataset"],
-                    "method": RIVALS[model].title,
+                    "data": line["dataset"],
+                    "method": DETECTORS[model].title,
                     "profile": profile,
                     "classes": ", ".join(classes),
                     "ours": f"{part['auroc'].mean():.3f}",
-                    "reported": f"{of['auroc']:.3f}" + ("" if of["target"] else " (mean)"),
-                    "difference": f"{part['auroc'].mean() - of['auroc']:+.3f}" if whole else "in part",
+                    "reported": f"{line['auroc']:.3f}" + ("" if line["target"] else " (mean)"),
+                    "difference": f"{part['auroc'].mean() - line['auroc']:+.3f}" if whole else "in part",
                 }
             )
     return pd.DataFrame(lines)

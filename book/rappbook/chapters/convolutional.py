@@ -1,7 +1,7 @@
 """A small convolutional autoencoder for images, which the paper's authors leave open, and its training.
 
 Each hidden layer is a convolution of stride 2 → LeakyReLU(0.2) → BatchNorm, the last one of the encoder plain Linear,
-as in ``rapp.autoencoders``. Widths, epochs and the last epoch's weights (no best one is chosen) are choices of ours.
+as in ``rapp.models``. Widths, epochs and the last epoch's weights (no best one is chosen) are choices of ours.
 """
 
 from itertools import pairwise
@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from rapp.autoencoders import SLOPE
+from rapp.models import SLOPE
 
 
 class ConvolutionalAutoencoder(nn.Module):

@@ -6,19 +6,19 @@ import numpy as np
 import pandas as pd
 
 from rapp import evaluation
-from rapp.baselines.base import Detector
-from rapp.datasets import Dataset
-from rapp.experiments import features, run_stack, sap_and_nap
+from rapp.data import Dataset
+from rapp.detectors.autoencoder import SCORING_THREADS, sap_and_nap
+from rapp.detectors.base import Detector
+from rapp.experiment import Cell, Trial, features, run_cells
 from rapp.pathway import encode
 from rapp.splits import split
 from rapp.threads import pinned
-from rapp.trials import SCORING_THREADS, Cell, Trial
 
 
 def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
-    """``run_trials`` without the cache, one model after the other or as a stack: to see what that changes."""
+    """``run`` without the cache, one model after the other or as a stack: to see what that changes."""
     groups = [cells] if stack else [[cell] for cell in cells]
-    return [trial for group in groups for trial in run_stack(data, group, None, fill=len(group))]
+    return [trial for group in groups for trial in run_cells(data, group, None, fill=len(group))]
 
 
 def detector_aurocs(
@@ -45,10 +45,10 @@ def layer_aurocs(trial: Trial, ranges: Sequence[str] = ("alone", "up to")) -> pd
     Returns:
         score, layers (one of ``ranges``), layer, auroc, seed.
     """
-    n_layers = trial.settings.n_layers
-    every, start = range(n_layers + 1), trial.pathway().layers[0]
-    d_train, d_test = (trial.pathway(every).differences(trial.x(part)) for part in ("train", "test"))
-    sizes = [h.shape[1] for h in encode(trial.trained.model.encoder, trial.x("test")[:2])[0]]
+    n_layers = len(trial.detector.trained.model.encoder)
+    every, start = range(n_layers + 1), trial.detector.pathway().layers[0]
+    d_train, d_test = (trial.detector.pathway(every).differences(trial.tensor(part)) for part in ("train", "test"))
+    sizes = [h.shape[1] for h in encode(trial.detector.trained.model.encoder, trial.tensor("test")[:2])[0]]
     ends = np.cumsum([0, *sizes])
     rows = []
     for layer in every:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rapp import evaluation
-from rapp.baselines.base import Detector
+from rapp.detectors.base import Detector
 
 HALF = 3.0  # of the square's side; points lie within
 GRID = 80  # places at which a score is drawn, along each side

@@ -11,13 +11,13 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 
 from rapp import evaluation
-from rapp.datasets import Dataset
-from rapp.experiments import features
-from rapp.run import Run
-from rapp.settings import Settings
+from rapp.config import TrainingConfig
+from rapp.data import Dataset
+from rapp.detectors.autoencoder import SCORING_THREADS
+from rapp.experiment import Cell, Trial, untrained
+from rapp.grid.ablate import scored, trained_at
 from rapp.threads import pinned
-from rapp.trials import SCORING_THREADS, Cell, Trial
-from rapp.variants import scored_at
+from rapp.training import Run
 from rappbook.chapters import whitenings
 
 
@@ -26,27 +26,27 @@ def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
 
     Args:
         data: the data set.
-        cell: what to train; of its settings, ``epochs`` counts for nothing.
+        cell: what to train; of its config, ``epochs`` counts for nothing.
         at: epochs to score after, counted from 1; the last one ends the run. Nothing is cached.
 
     Returns:
         epoch, val_error, score, auroc, seed.
     """
-    settings, rows = cell.settings, cell.split(data)
-    assert isinstance(settings, Settings)
-    x = features(data, rows)
-    train, val = (torch.from_numpy(x[part]) for part in (rows.train, rows.val))
-    run, parts = Run(train, val, replace(settings, epochs=max(at)), cell.seed), []
-    for trial in scored_at(run, data, cell, rows, x, at, best=False):
-        aurocs = trial.rows()[["score", "auroc", "seed"]]
-        parts.append(aurocs.assign(epoch=trial.best_epoch, val_error=run.history[-1]["val_error"]))
+    config, fresh = cell.config, untrained(data, cell)
+    assert isinstance(config, TrainingConfig)
+    train, val = (torch.from_numpy(fresh.x(part)) for part in ("train", "val"))
+    run, parts = Run(train, val, replace(config, epochs=max(at)), cell.seed), []
+    for trained in trained_at(run, at, best=False):
+        aurocs = scored(data, cell, fresh.split, fresh.features, trained).rows()[["score", "auroc", "seed"]]
+        parts.append(aurocs.assign(epoch=trained.best_epoch, val_error=trained.history[-1]["val_error"]))
     return pd.concat(parts, ignore_index=True)
 
 
 def in_double(trial: Trial) -> Trial:
     """The same trial with its network computing in float64, to tell rounding from what is really there."""
-    model = copy.deepcopy(trial.trained.model).double()
-    return replace(trial, trained=replace(trial.trained, model=model))
+    detector = copy.copy(trial.detector)
+    detector.trained = replace(detector.trained, model=copy.deepcopy(detector.trained.model).double())
+    return replace(trial, detector=detector)
 
 
 def independent(trial: Trial, n_rows: int) -> int:
@@ -54,15 +54,15 @@ def independent(trial: Trial, n_rows: int) -> int:
 
     The last layer is linear, so its differences are combinations of those before; and centring costs one row.
     """
-    model = trial.trained.model
-    n_features = trial.pathway().differences(trial.x("test")[:1]).shape[1]
+    model = trial.detector.trained.model
+    n_features = trial.detector.pathway().differences(trial.tensor("test")[:1]).shape[1]
     return min(n_features - model.codes * model.bottleneck, n_rows - 1)
 
 
 def differences(trial: Trial, part: str) -> np.ndarray:
     """d of the rows of ``train``, ``val`` or ``test``, (N, D), as NumPy's."""
     with pinned(SCORING_THREADS):
-        return trial.pathway().differences(trial.x(part)).cpu().numpy()
+        return trial.detector.pathway().differences(trial.tensor(part)).cpu().numpy()
 
 
 def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iterable[int]) -> pd.DataFrame:

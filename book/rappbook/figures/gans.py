@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from rapp.baselines.gan import Path
+from rapp.detectors.gan import Path
 from rappbook.figures import style
 
 GENERATOR, DISCRIMINATOR = style.SCORE_COLOURS["sap"], style.SCORE_COLOURS["nap"]

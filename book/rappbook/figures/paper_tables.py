@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from rapp.trials import SCORES
+from rapp.experiment import SCORES
 from rappbook.figures import style
 
 LIMIT = 0.2  # differences beyond are drawn in the strongest colour

@@ -1,0 +1,74 @@
+"""The check of everything that a notebook's parameters can get wrong, before anything is trained."""
+
+from typing import Any
+
+from rapp import detectors
+from rapp.config import SMALL, ParameterError, check_name, resolve_device
+from rapp.data import Dataset, as_two_classes, load
+from rapp.splits import SETTINGS, split
+
+
+def check(
+    dataset: str = "mnist-5k",
+    profile: str = "quick",
+    target: object = None,
+    seeds: int = 1,
+    setting: str = "multimodal",
+    others: str | None = None,
+    label: str | None = None,
+    other: str | None = None,
+    contamination: float = 0.0,
+    results: str = "paper",
+    images: bool = False,
+    **changes: Any,
+) -> Dataset:
+    """Everything that a notebook's parameters can get wrong, before anything is trained.
+
+    Args: those of the notebooks (``results``: a profile whose published rows are shown); ``images`` says that nothing
+        but images will do.
+
+    Returns:
+        The data set, for it had to be loaded.
+
+    Raises:
+        ParameterError, data.DataError: one line that names the value and what is allowed.
+    """
+    data = load(dataset, label)
+    if images and data.image_shape is None:
+        raise ParameterError(f"{data.name} is a table, and this chapter needs images")
+    novel = data.target(target)
+    other_classes(data, novel, others)
+    config = detectors.config_for(profile, data, "vae", **changes)
+    check_name(results)
+    if setting not in SETTINGS:
+        raise ParameterError(f"setting {setting!r} is unknown; allowed: {', '.join(SETTINGS)}")
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise ParameterError(f"seeds={seeds!r} must be a whole number of at least 1")
+    try:
+        resolve_device(config.device)
+        split(data.y, novel, setting, contamination=contamination)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{data.name}: {error}") from error
+    if other is not None and data.image_shape is not None:
+        as_two_classes(data, other)
+    return data
+
+
+def other_classes(data: Dataset, target: str, chosen: str | None = None) -> list[str]:
+    """The classes that take their turn as the novel one beside the target: none if only one class can be novel.
+
+    Args:
+        data: the data set.
+        target: the class to leave out.
+        chosen: labels or names, separated by spaces; "all"; or None for all of a small data set and, to save
+            hours, the first and last of a large one.
+    """
+    if data.normal:
+        return []
+    others = [label for label in data.classes if label != target]
+    if chosen is None and len(data) >= SMALL:
+        return list(dict.fromkeys([others[0], others[-1]]))
+    if chosen in (None, "all"):
+        return others
+    named = [data.target(name) for name in str(chosen).split()]
+    return [label for label in named if label != target]

@@ -1,0 +1,107 @@
+"""What decides a training run, what it computes on, and profiles: such decisions by name."""
+
+import ast
+import math
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+MODEL_NAMES = ("ae", "vae", "aae")  # of ``models.MODELS``
+LAYER_KINDS = ("paper", "reimplementation")  # of ``models.KINDS``
+PRECISIONS = ("float32", "bfloat16", "float64")
+WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # x86's instruction sets that multiply bfloat16 ten times slower than float32
+
+SMALL = 10_000  # rows; below, `quick` uses a network of its own
+# - tiny: seconds a notebook, for tests; its numbers mean nothing.
+# - quick: the default. On small data a shallower network in small batches, on full data the paper's for fewer epochs.
+# - paper: the protocol of the paper, which says only that the epoch of the lowest validation loss is kept.
+PROFILES: dict[str, dict[str, Any]] = {
+    "tiny": {"n_layers": 3, "bottleneck": 8, "samples": 1, "epochs": 2, "batch": 64, "threads": 1},
+    "quick": {"epochs": 40, "precision": "bfloat16", "threads": 1},
+    "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 20, "batch": 32, "threads": 1},
+    "paper": {"epochs": 100, "threads": 1},
+}
+
+
+class ParameterError(ValueError):
+    """A parameter with a value that is not allowed; the message names both."""
+
+
+def parse(pairs: str) -> dict[str, object]:
+    """``target=8 epochs=30`` → a dict; a value that is no Python literal is text."""
+    values = {}
+    try:
+        words = shlex.split(pairs)
+    except ValueError as error:
+        raise ParameterError(f"PARAMS: {pairs!r}: {error}") from error
+    for pair in words:
+        name, equals, text = pair.partition("=")
+        if not equals or not text:
+            raise ParameterError(f"PARAMS: {pair!r} must have the form name=value")
+        if name in ("dataset", "profile", "label"):
+            raise ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError):
+            values[name] = text
+    return values
+
+
+def check_name(profile: str) -> None:
+    """Raises a ``ParameterError`` for what is not the name of a profile."""
+    names = [name for name in PROFILES if "," not in name]
+    if profile not in names:
+        raise ParameterError(f"profile {profile!r} is unknown; allowed: {', '.join(names)}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All that decides a training run but data and seed. Defaults: the paper's protocol, where it states one."""
+
+    model: str = "ae"  # "ae", "vae" or "aae"
+    n_layers: int = 10  # of encoder and decoder each
+    bottleneck: int = 20  # width k of the code
+    hidden: tuple[int, ...] | None = None  # the widths between input and code; None interpolates them
+    layers: str = "paper"  # or "reimplementation": batch norm first, and on the last layers, too (``models``)
+    samples: int = 10  # VAE: Monte-Carlo samples a step
+    epochs: int = 100  # passes over the training rows
+    batch: int = 256  # rows a step
+    lr: float = 1e-3  # of Adam
+    precision: str = "float32"  # or "bfloat16" (autocast), "float64"
+    compile: bool = False  # torch.compile: slower to start, faster a step
+    threads: int = 2  # pinned, for the last digits depend on it
+    device: str = "auto"  # "cuda" or "mps" where there is one, else "cpu"; or any of the three
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "model": MODEL_NAMES,
+            "layers": LAYER_KINDS,
+            "precision": PRECISIONS,
+            "device": ("auto", "cpu", "cuda", "mps"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; allowed: {', '.join(values)}")
+        for name in ("n_layers", "bottleneck", "epochs", "batch", "threads"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
+        if self.batch < 2:
+            raise ValueError(f"batch={self.batch} must be at least 2: batch normalisation cannot train on one row")
+        if not isinstance(self.samples, int) or self.samples < 0:
+            raise ValueError(f"samples={self.samples!r} must be a whole number of at least 0 (0 trains on μ alone)")
+        if self.hidden is not None and (len(self.hidden) != self.n_layers - 1 or min(self.hidden, default=1) < 1):
+            raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
+        if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
+            raise ValueError(f"lr={self.lr!r} must be a positive number")
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` → cuda, else mps, else cpu. A named device that is not there is an error, never replaced."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in present.items() if there)
+    if not present[name]:
+        raise ValueError(f"device={name!r} is not present on this machine; use 'auto' or 'cpu'")
+    return torch.device(name)

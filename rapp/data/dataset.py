@@ -1,0 +1,51 @@
+"""A data set: rows, labels, what they mean, where they come from."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+class DataError(Exception):
+    """Data that cannot be had or cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows and labels of one named data set."""
+
+    name: str
+    x: np.ndarray = field(
+        repr=False
+    )  # (N, n_features); images float32 in [0, 1], flattened; tables float64 as they are
+    y: np.ndarray = field(repr=False)  # (N,) str, one of `classes`
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int] | None  # (height, width), or None for a table
+    source: str
+    licence: str
+    citation: str  # a key of book/references.bib; "" for people's own
+    class_names: tuple[str, ...]  # for people, as `classes`
+    notes: tuple[str, ...] = ()  # what was left out on the way
+    normal: str | None = None  # of two classes, the one that is always the normal one; None: any class can be
+    partial: bool = False  # some of the published rows only: not for comparison with published numbers
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def target(self, value: object = None) -> str:
+        """The class that ``value`` names: 1, "1" and, where classes have names, "Trouser".
+
+        None is the paper's example, the second class of ten, for images; what is not the fixed normal class, if there
+        is one; and another table's rarest class.
+        """
+        if value is None and self.normal:
+            return next(label for label in self.classes if label != self.normal)
+        if value is None:
+            return self.classes[1] if self.image_shape else min(self.classes, key=lambda c: (self.y == c).sum())
+        for label, name in zip(self.classes, self.class_names, strict=True):
+            if str(value) in (label, name):
+                return label
+        raise DataError(f"target {value!r} is no class of {self.name}; allowed: {', '.join(self.classes)}")
+
+    def class_name(self, label: str) -> str:
+        """The name that people use for a class."""
+        return self.class_names[self.classes.index(label)]

@@ -1,0 +1,142 @@
+"""Every method by name, behind one interface (see ``base.Detector``): the paper's, and those that it competes with."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from rapp.config import ParameterError, TrainingConfig, check_name
+from rapp.data.dataset import Dataset
+from rapp.detectors.autoencoder import PathwayDetector, bottleneck, training_config
+from rapp.detectors.base import Detector, DetectorOptions
+from rapp.detectors.classical import Forest, Kernels, LocalOutliers, Mixture, OneClass, PCAReconstruction
+from rapp.detectors.f_anogan import FastAnoGAN
+from rapp.detectors.gan import AnoGAN
+from rapp.detectors.gpnd import GPND
+from rapp.detectors.linear import LinearAutoencoder
+from rapp.detectors.one_class import OCNN, DeepOCSVM, DeepSVDD
+from rapp.detectors.self_supervised import SelfSupervised
+
+Config = TrainingConfig | DetectorOptions  # all that decides a detector but data and seed
+
+
+@dataclass(frozen=True)
+class Known:
+    """What stands behind a name."""
+
+    detector: type[Detector]
+    title: str  # for people
+    chapter: str  # that explains it
+    scores: tuple[str, ...]  # those that are compared with other methods'; its own first
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)  # what sets it apart from others of its class
+
+    def allowed(self) -> list[str]:
+        """The options that can be changed."""
+        return [field.name for field in dataclasses.fields(self.detector) if field.name != "image_shape"]
+
+
+PATHWAY = ("nap", "sap", "recon")
+DETECTORS: dict[str, Known] = {
+    "ae": Known(PathwayDetector, "AE", "04_base_models", PATHWAY, {"model": "ae"}),
+    "vae": Known(PathwayDetector, "VAE", "04_base_models", PATHWAY, {"model": "vae"}),
+    "aae": Known(PathwayDetector, "AAE", "04_base_models", PATHWAY, {"model": "aae"}),
+    "pca": Known(PCAReconstruction, "PCA", "05_classical", ("recon",)),
+    "linear-ae": Known(LinearAutoencoder, "Linear autoencoder", "05_classical", ("recon",)),
+    "ocsvm": Known(OneClass, "One-class SVM", "05_classical", ("score",)),
+    "gmm": Known(Mixture, "Gaussian mixture", "05_classical", ("score",)),
+    "iforest": Known(Forest, "Isolation forest", "05_classical", ("score",)),
+    "lof": Known(LocalOutliers, "Local outlier factor", "05_classical", ("score",)),
+    "kde": Known(Kernels, "Kernel density", "05_classical", ("score",)),
+    "geom": Known(SelfSupervised, "GEOM-72", "08_self_supervised", ("dirichlet", "softmax")),
+    "geom-8": Known(
+        SelfSupervised, "GEOM-8", "08_self_supervised", ("dirichlet", "softmax"), {"shifts": False, "epochs": 25}
+    ),
+    "deep-svdd": Known(DeepSVDD, "Deep SVDD", "06_deep_kernels", ("score",)),
+    "deep-svdd-soft": Known(DeepSVDD, "Deep SVDD, soft", "06_deep_kernels", ("score",), {"soft": True}),
+    "oc-nn": Known(OCNN, "OC-NN", "06_deep_kernels", ("score",)),
+    "deep-ocsvm": Known(DeepOCSVM, "One-class SVM on codes", "06_deep_kernels", ("score",)),
+    "anogan": Known(AnoGAN, "AnoGAN", "07_gans", ("score",)),
+    "f-anogan": Known(FastAnoGAN, "f-AnoGAN", "07_gans", ("score",)),
+    "gpnd": Known(GPND, "GPND", "07_gans", ("score",)),
+}
+
+
+def names() -> list[str]:
+    """The methods: autoencoders with the scores along their pathway, then their rivals."""
+    return list(DETECTORS)
+
+
+def known(name: str) -> Known:
+    """What stands behind a name.
+
+    Raises:
+        ParameterError: naming it and those that are allowed.
+    """
+    if name not in DETECTORS:
+        raise ParameterError(f"model {name!r} is unknown; allowed: {', '.join(DETECTORS)}")
+    return DETECTORS[name]
+
+
+def make(name: str, image_shape: tuple[int, int] | None = None, profile: str = "paper", **changes: Any) -> Detector:
+    """A detector by name: ``fit(train, validation, seed)``, then ``scores(x)``, higher = more novel.
+
+    Args:
+        name: of ``names()``.
+        image_shape: (height, width) of the rows, which are flattened; None for a table's, standardised beforehand.
+        profile: "paper", "quick" or "tiny".
+        changes: options that differ from the profile's.
+
+    Raises:
+        ValueError: naming the value and what is allowed.
+    """
+    check_name(profile)
+    if known(name).detector is PathwayDetector:
+        return PathwayDetector(image_shape=image_shape, model=name, profile=profile, changes=changes)
+    return build(options(name, profile, **changes), image_shape)
+
+
+def build(config: Config, image_shape: tuple[int, int] | None = None) -> Detector:
+    """The detector that a config describes, not yet fitted."""
+    if isinstance(config, TrainingConfig):
+        return PathwayDetector(config=config, image_shape=image_shape)
+    method = DETECTORS[config.model]
+    where = {name: getattr(config, name) for name in ("device", "threads") if name in method.allowed()}
+    return method.detector(image_shape=image_shape, **dict(config.options), **where)
+
+
+def config_for(profile: str, data: Dataset, name: str, **changes: Any) -> Config:
+    """The config of a detector at a profile for a data set, with changes by name; a change of None changes nothing.
+
+    A table gives linear detectors the width of an autoencoder's code.
+
+    Raises:
+        ParameterError: naming the value and what is allowed.
+    """
+    check_name(profile)
+    method, is_image = known(name), data.image_shape is not None
+    if method.detector is PathwayDetector:
+        return training_config(profile, name, data.x, is_image, **changes)
+    if method.detector.NEEDS_IMAGES and not is_image:
+        raise ParameterError(f"{name} needs images, and {data.name} is a table")
+    if not is_image and "n_components" in method.allowed():
+        changes = {"n_components": bottleneck(data.x)} | changes
+    return options(name, profile, **changes)
+
+
+def options(name: str, profile: str = "paper", **changes: Any) -> DetectorOptions:
+    """The options of a detector that is no autoencoder at a profile, with changes by name.
+
+    Raises:
+        ParameterError: naming the value and what is allowed.
+    """
+    method = known(name)
+    if unknown := sorted(set(changes) - set(method.allowed())):
+        raise ParameterError(f"{name} has no parameter {unknown[0]!r}; allowed: {', '.join(method.allowed())}")
+    values = method.detector.PROFILES.get(profile, {}) | method.options
+    values |= {option: value for option, value in changes.items() if value is not None}
+    try:
+        made = method.detector(**values)  # it says what it cannot do
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
+    chosen = {option: getattr(made, option) for option in method.allowed()}
+    where = {option: chosen.pop(option) for option in ("device", "threads") if option in chosen}
+    return DetectorOptions(name, tuple(sorted(chosen.items())), **where)

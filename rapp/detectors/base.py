@@ -1,0 +1,280 @@
+"""What all detectors have in common: rows checked on the way in, one seed, one device, one cache."""
+
+import dataclasses
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rapp.cache import load_if_sound, save_tensors, sha256
+from rapp.config import resolve_device
+from rapp.progress import Progress, say
+from rapp.threads import pinned
+
+CHUNK = 1024  # rows scored at once
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """All that decides a detector but data and seed: its name and its options; an autoencoder has a ``TrainingConfig``.
+
+    Both can be asked for ``model``, ``epochs``, ``precision``, ``device`` and ``threads``.
+    """
+
+    model: str  # its name in ``detectors.DETECTORS``
+    options: tuple[tuple[str, object], ...] = ()  # sorted by name
+    device: str = "auto"
+    threads: int = 1
+
+    precision: ClassVar[str] = "float32"
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training rows; 0 if it does not learn in passes."""
+        return dict(self.options).get("epochs", 0)  # type: ignore[return-value]
+
+
+@dataclass(kw_only=True)
+class Detector(ABC):
+    """A method that learns from normal rows and then scores any. Its fields are all that decides it, but for the data.
+
+    Args:
+        image_shape: (height, width) of the rows, flattened, or None for a table's.
+
+    Attributes:
+        seconds: of training, wherever and whenever it ran.
+        where: the device that it was trained on.
+        best_epoch: the epoch whose weights are kept, counted from 1; 0 where there is no such choice.
+        val_error: reconstruction error of the validation rows, by which that epoch was chosen; NaN where there is none.
+        stack: how many networks were trained side by side.
+    """
+
+    image_shape: tuple[int, int] | None = None
+
+    NEEDS_IMAGES: ClassVar[bool] = False
+    RECIPE: ClassVar[int] = 1  # raised whenever the same seed gives another model; ``test_recipe`` notices
+    PROFILES: ClassVar[dict[str, dict]] = {}  # what differs from the defaults, which are the protocol's
+
+    def fit(
+        self,
+        train: np.ndarray,
+        validation: np.ndarray,
+        seed: int = 0,
+        cache: Path | None = None,
+        progress: bool = True,
+    ) -> Self:
+        """Learn from normal rows.
+
+        Args:
+            train: (N, n_features) float, N ≥ 2; images in [0, 1].
+            validation: (M, n_features) float, normal rows for whatever has to be chosen without novelties.
+            seed: decides all that is random.
+            cache: folder of trained models; None keeps nothing. What trains in seconds is not kept.
+            progress: say on stderr how far it is, where it takes long.
+
+        Raises:
+            ValueError: rows or options that cannot be used.
+            FloatingPointError: training diverged.
+        """
+        self.fit_all([self], [(train, validation, seed)], cache, progress)
+        return self
+
+    @classmethod
+    def fit_all(
+        cls,
+        detectors: Sequence[Self],
+        rows: Sequence[tuple[np.ndarray, np.ndarray, int]],
+        cache: Path | None = None,
+        progress: bool = True,
+        fill: int = 0,
+    ) -> None:
+        """``fit`` for several of this class, each on its own (train, validation, seed).
+
+        Args:
+            detectors, rows: equally many.
+            cache, progress: as for ``fit``.
+            fill: of detectors that train as a stack: 0 for stacks of the usual size; else one stack of all of them,
+                which copies fill up to so many networks.
+        """
+        for detector, (train, validation, seed) in zip(detectors, rows, strict=True):
+            train, validation = detector._checked_training(train, validation)
+            start = time.perf_counter()
+            seconds = detector._fit(train, validation, seed, cache, progress)
+            detector.seconds = time.perf_counter() - start if seconds is None else seconds
+            detector._fitted = True
+
+    def _checked_training(self, train: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self._fitted, self.where, self.seconds = False, "cpu", 0.0
+        self.best_epoch, self.val_error, self.stack = 0, math.nan, 1
+        if np.ndim(train) == 2:
+            self._n_features = np.shape(train)[1]
+        train, validation = self._checked(train, "train"), self._checked(validation, "validation")
+        if len(train) < 2 or (train == train[0]).all():
+            raise ValueError("train: fewer than two different rows; there is nothing to learn from")
+        if self.NEEDS_IMAGES and (self.image_shape is None or np.prod(self.image_shape) != train.shape[1]):
+            raise ValueError(
+                f"{type(self).__name__} needs images: image_shape={self.image_shape} does not give rows of "
+                f"{train.shape[1]} features"
+            )
+        return train, validation
+
+    def scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Named scores of rows x (N, n_features), each (N,) float64, higher = more novel; the method's own comes first.
+
+        Raises:
+            ValueError: rows that cannot be used.
+            RuntimeError: ``fit`` has not been called.
+        """
+        if not getattr(self, "_fitted", False):
+            raise RuntimeError(f"{type(self).__name__} has not been fitted: call fit(train, validation) first")
+        scores = self._scores(self._checked(x, "x"))
+        for name, values in scores.items():
+            if not np.isfinite(values).all():
+                raise FloatingPointError(f"{(~np.isfinite(values)).sum()} scores {name!r} are NaN or infinite")
+        return {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
+
+    def _checked(self, x: np.ndarray, name: str) -> np.ndarray:
+        x = np.asarray(x)
+        if x.ndim != 2 or not len(x):
+            raise ValueError(f"{name}: need rows × features with at least one row, got the shape {x.shape}")
+        if x.shape[1] != self._n_features:
+            raise ValueError(f"{name}: rows have {x.shape[1]} features, expected {self._n_features}")
+        if bad := int((~np.isfinite(x)).any(1).sum()):
+            raise ValueError(f"{name}: {bad} of {len(x)} rows have NaN or infinite values; leave them out or fill them")
+        return x
+
+    def _fit(
+        self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool
+    ) -> float | None:
+        """Learn from rows that have been checked; returns the seconds of training, if they were not spent here.
+
+        A subclass overrides this, or ``fit_all`` where several train together.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Score rows that have been checked."""
+
+
+@dataclass(kw_only=True)
+class Deep(Detector):
+    """A detector that is a torch module and no autoencoder. Seeds, device, threads and the cache are dealt with here.
+
+    A subclass says how the module is made (``build``), trained (``learn``) and read (``measure``); in all three,
+    torch's global random state is seeded, and put back afterwards. All that was learned must lie in the module's
+    parameters and buffers, for these are what the cache keeps.
+
+    Args:
+        epochs: passes over the training rows.
+        batch: rows a step.
+        lr: the optimizer's learning rate.
+        device: "auto", "cpu", "cuda" or "mps".
+        threads: pinned, for the last digits depend on it.
+
+    Attributes:
+        net: the module, in eval mode.
+        history: a dict for each epoch, from ``learn``.
+    """
+
+    epochs: int = 100
+    batch: int = 128
+    lr: float = 1e-3
+    device: str = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "threads"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
+        if not self.lr > 0:
+            raise ValueError(f"lr={self.lr!r} must be a positive number")
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The untrained module, buffers for what is learned beside gradients included."""
+
+    @abstractmethod
+    def learn(self, net: nn.Module, x: Tensor, validation: Tensor, progress: bool) -> list[dict]:
+        """Train on x (N, n_features) in [0, 1]; returns the history, a dict of numbers for each epoch."""
+
+    @abstractmethod
+    def measure(self, net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        """Scores of up to ``CHUNK`` rows x (N, n_features), each (N,)."""
+
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:
+        self._seed, where = seed, resolve_device(self.device)
+        self.where = where.type
+        with self._seeded(where):
+            x, val = (torch.as_tensor(rows, dtype=torch.float32, device=where) for rows in (train, validation))
+            self.net = self.build().to(where)
+            key = self._key(x, val, where)
+            path = cache / f"{key[:16]}.safetensors" if cache else None
+            if path and (found := load_if_sound(path, key)):
+                tensors, about = found
+                self.net.load_state_dict(tensors)
+                self.history, seconds = about["history"], about["seconds"]
+            else:
+                if progress:
+                    say(f"{type(self).__name__}: learning from {len(x)} rows on {where}")
+                start = time.perf_counter()
+                self.history = self.learn(self.net, x, val, progress)
+                seconds = time.perf_counter() - start
+                if not all(value.isfinite().all() for value in self.net.state_dict().values()):
+                    raise FloatingPointError(f"training diverged; try an lr below {self.lr}")
+                if path:
+                    about = {"key": key, "history": self.history, "seconds": seconds, "detector": repr(self)}
+                    save_tensors(path, self.net.state_dict(), about)
+        self.net.eval()
+        return seconds
+
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        where = next(self.net.parameters()).device
+        self.net.eval()  # it is in everybody's reach; in training mode, scores would depend on the rows beside
+        with self._seeded(where):
+            rows = torch.as_tensor(x, dtype=torch.float32, device=where)
+            parts = [self.measure(self.net, chunk) for chunk in rows.split(CHUNK)]
+        return {name: torch.cat([part[name] for part in parts]).detach().cpu().numpy() for name in parts[0]}
+
+    def _key(self, x: Tensor, val: Tensor, where: torch.device) -> str:
+        """What determines the weights: options, seed, data, device, the recipe, and torch's version."""
+        what = {**dataclasses.asdict(self), "device": where.type, "seed": self._seed, "of": type(self).__name__}
+        what |= {"recipe": self.RECIPE, "torch": torch.__version__}
+        return sha256(json.dumps(what, sort_keys=True), x, val)
+
+    @contextmanager
+    def _seeded(self, where: torch.device) -> Iterator[None]:
+        """Torch's random state from our seed, on our threads; both as before afterwards."""
+        with pinned(self.threads), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+            torch.manual_seed(self._seed)
+            yield
+
+    def images(self, x: Tensor) -> Tensor:
+        """Rows (N, n_features) as images (N, 1, height, width)."""
+        assert self.image_shape
+        return x.view(-1, 1, *self.image_shape)
+
+
+def rounds(n: int, what: str, progress: bool) -> Iterator[int]:
+    """0 to n − 1, with a bar or lines on stderr where that is asked for."""
+    bar = Progress(n, "round", what, quiet=not progress)
+    for i in range(n):
+        yield i
+        bar.add()
+    bar.close()
+
+
+def batches(x: Tensor, size: int) -> Iterator[Tensor]:
+    """The rows of x in a new random order, ``size`` at a time; the rest, other rows each time, is left out."""
+    size = min(size, len(x))
+    order = torch.randperm(len(x), device=x.device)
+    yield from (x[rows] for rows in order[: len(x) // size * size].split(size))

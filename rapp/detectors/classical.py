@@ -1,0 +1,205 @@
+"""Detectors from before deep learning: scikit-learn's, each with settings by a rule that looks at normal rows alone.
+
+Rows come as they are for all (images in [0, 1], tables standardised on the training rows). A density of as many
+dimensions as an image has pixels is singular, so the two densities first project rows on the principal components that
+explain 90 % of the training rows' variance: the share by which the book also chooses a table's bottleneck. What the
+components leave out, these two do not see.
+"""
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.spatial.distance import pdist
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity, LocalOutlierFactor
+from sklearn.pipeline import Pipeline
+from sklearn.svm import OneClassSVM
+from threadpoolctl import threadpool_limits
+
+from rapp.detectors.base import Detector
+from rapp.threads import allowed
+
+MEDIAN_OF = 1000  # rows between which distances are measured
+
+
+@dataclass(kw_only=True)
+class PCAReconstruction(Detector):
+    """PCA as an autoencoder with linear layers: project on the first directions, come back, measure the error.
+
+    Args:
+        n_components: how many directions; at most the number of rows or features is used.
+    """
+
+    n_components: int = 20
+
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
+        self._pca = PCA(min(self.n_components, *train.shape), random_state=seed).fit(train)
+
+    def reconstruct(self, x: np.ndarray) -> np.ndarray:
+        """x (N, n_features) → x̂ (N, n_features)."""
+        return self._pca.inverse_transform(self._pca.transform(x))
+
+    @property
+    def directions(self) -> np.ndarray:
+        """(n_components, n_features), orthonormal."""
+        return self._pca.components_
+
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """‖x − x̂‖²."""
+        return {"recon": np.square(x - self.reconstruct(x)).sum(1)}
+
+
+@dataclass(kw_only=True)
+class Estimated(Detector):
+    """An estimator of scikit-learn's. A subclass says how it is fitted; its score, negated, is higher = more novel.
+
+    Args:
+        threads: pinned, for the last digits depend on it.
+    """
+
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{field.name}={value!r} must be a whole number of at least 1")
+            if field.type is float and not (isinstance(value, int | float) and 0 < value <= 1):
+                raise ValueError(f"{field.name}={value!r} must be a share above 0, at most 1")
+
+    @abstractmethod
+    def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> Any:
+        """Fitted, with ``score_samples``: (N, n_features) float64 → (N,), higher = more normal."""
+
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
+        with threadpool_limits(allowed(self.threads)):
+            self._estimator = self.estimator(train.astype(np.float64), validation.astype(np.float64), seed)
+
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        with threadpool_limits(allowed(self.threads)):
+            return {"score": -self._estimator.score_samples(x.astype(np.float64))}
+
+
+@dataclass(kw_only=True)
+class OneClass(Estimated):
+    """One-class support vector machine with a Gaussian kernel (Schölkopf et al. 2001).
+
+    The kernel's width σ is the median distance between training rows (the median heuristic), γ = 1 / 2σ².
+
+    Args:
+        nu: at most this share of the training rows lies outside: the book's rate of false alarms.
+    """
+
+    nu: float = 0.05
+
+    def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> OneClassSVM:
+        some = np.random.default_rng(seed).permutation(train)[:MEDIAN_OF]
+        distances = pdist(some)
+        width = np.median(distances[distances > 0])
+        svm = OneClassSVM(nu=self.nu, gamma=1 / (2 * width**2))
+        svm.random_state = seed  # it draws nothing, but would take a seed from NumPy's global state
+        return svm.fit(train)
+
+
+@dataclass(kw_only=True)
+class Forest(Estimated):
+    """Isolation forest (Liu et al. 2008), with its authors' number of trees and of rows for each.
+
+    Args:
+        trees: each splits rows at random until they are alone.
+        rows: drawn for each tree; at most all.
+    """
+
+    trees: int = 100
+    rows: int = 256
+
+    def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> IsolationForest:
+        rows = min(self.rows, len(train))
+        return IsolationForest(n_estimators=self.trees, max_samples=rows, random_state=seed).fit(train)
+
+
+@dataclass(kw_only=True)
+class LocalOutliers(Estimated):
+    """Local outlier factor (Breunig et al. 2000) of new rows among the training rows; scikit-learn's defaults.
+
+    Args:
+        neighbours: that density is measured by and compared with; at most all others.
+    """
+
+    neighbours: int = 20
+
+    def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> LocalOutlierFactor:
+        return LocalOutlierFactor(n_neighbors=min(self.neighbours, len(train) - 1), novelty=True).fit(train)
+
+
+@dataclass(kw_only=True)
+class Density(Estimated):
+    """A density of the first principal components; −log p(x) is the score.
+
+    Candidates are tried from coarse to fine, for as long as the validation rows become more likely.
+
+    Args:
+        explained: share of the training rows' variance that the components explain; 1 keeps rows as they are.
+    """
+
+    explained: float = 0.9
+
+    @abstractmethod
+    def candidates(self, z: np.ndarray, seed: int) -> Iterable[Any]:
+        """Unfitted densities for z (N, n_components), from coarse to fine."""
+
+    def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> Pipeline:
+        steps = [("pca", PCA(self.explained, svd_solver="covariance_eigh"))] if self.explained < 1 else []
+        before = Pipeline([*steps, ("rows", "passthrough")]).fit(train)
+        z, z_val = before.transform(train), before.transform(validation)
+        best, likelihood = None, -np.inf
+        for density in self.candidates(z, seed):
+            if (now := density.fit(z).score_samples(z_val).mean()) <= likelihood:
+                break
+            best, likelihood = density, now
+        return Pipeline([*steps, ("density", best)])
+
+
+@dataclass(kw_only=True)
+class Mixture(Density):
+    """Gaussian mixture: 1, 2, 4, … normal distributions with full covariances.
+
+    Args:
+        at_most: so many of them.
+    """
+
+    at_most: int = 64
+
+    PROFILES: ClassVar[dict[str, dict]] = {"tiny": {"at_most": 1}, "quick": {"at_most": 8}}
+
+    def candidates(self, z: np.ndarray, seed: int) -> Iterable[GaussianMixture]:
+        most = min(self.at_most, len(z))
+        return (GaussianMixture(2**i, random_state=seed) for i in range(most.bit_length()))
+
+
+@dataclass(kw_only=True)
+class Kernels(Density):
+    """Kernel density (Parzen 1962): a round normal distribution on each training row.
+
+    Their width starts at the components' root mean square spread and is halved from candidate to candidate.
+
+    Args:
+        halvings: of the width, at most.
+    """
+
+    halvings: int = 10
+
+    PROFILES: ClassVar[dict[str, dict]] = {"tiny": {"halvings": 1}}
+
+    def candidates(self, z: np.ndarray, seed: int) -> Iterable[KernelDensity]:
+        spread = np.sqrt(z.var(0).mean())
+        widths = (spread / 2**i for i in range(self.halvings + 1))
+        # One leaf: a tree of several is wrong far from all rows, by tens in log p (scikit-learn issue 25799, open).
+        return (KernelDensity(bandwidth=width, leaf_size=len(z)) for width in widths)

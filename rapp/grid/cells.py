@@ -1,0 +1,268 @@
+"""The cells of a grid, and the files of their results: whole or absent, and checked before they are trusted."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import pandas as pd
+
+from rapp import cache, data, detectors, provenance
+from rapp.cache import sha256, write_text
+from rapp.cell import Cell
+from rapp.config import ParameterError
+from rapp.data import Dataset
+from rapp.progress import say
+
+if TYPE_CHECKING:
+    from rapp.experiment import Trial
+
+COLUMNS = (
+    "profile", "setting", "contamination", "dataset", "target", "seed", "model", "score", "auroc", "aupr", "epochs",
+    "best_epoch", "n_train", "n_test", "seconds", "seconds_per_1000", "device", "precision", "torch", "commit",
+    "data_sha256", "partial", "recipe", "stack", "val_error", "processor",
+)  # fmt: skip
+# What older rows hold in columns that did not exist when they were made.
+BEFORE = {"contamination": 0.0, "recipe": 0, "stack": 0, "processor": ""}
+KEY = ["profile", "dataset", "setting", "contamination", "target", "seed", "model"]  # of a cell
+ID = ["profile", "dataset", "setting", "model", "target", "seed"]  # by which `make row ID=…` knows it, between slashes
+FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.json")  # the name of a cell's file
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """A cell of a named data set, at a profile."""
+
+    profile: str  # with what differs from it: "paper epochs=30"
+    dataset: str
+    cell: Cell
+    keeps_scores: bool = field(default=False, compare=False)  # of each test row, in the cell's file
+    block: int = field(default=0, compare=False)  # of a plan; cells of different blocks never share a stack
+
+    @property
+    def id(self) -> str:
+        """What ``make row ID=…`` calls it: the values of ``ID``, between slashes."""
+        cell = self.cell
+        dataset = " + ".join(self.dataset.split("+"))  # as the data set of a pair is called
+        return f"{self.profile}/{dataset}/{cell.setting}/{cell.config.model}/{cell.target}/{cell.seed}"
+
+    @property
+    def recipe(self) -> int:
+        """Number of the recipe by which such a cell is trained now."""
+        return detectors.known(self.cell.config.model).detector.RECIPE
+
+    @property
+    def file(self) -> Path:
+        """Where its result goes, relative to the grid's folder: it carries all that decides the numbers."""
+        what, config = dataclasses.asdict(self.cell), self.cell.config
+        options, default = what.pop("config"), {f.name: f.default for f in dataclasses.fields(config)}
+        elsewhere = ("device", "threads", "compile")  # wherever it runs, it is the same cell
+        what["settings"] = {  # as it is called in the names of older files
+            name: value
+            for name, value in options.items()
+            if value != default[name] and name not in elsewhere  # so a new option changes no old file's name
+        }
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+        name = f"{self.cell.target}-{self.cell.seed}-{digest}.json"
+        return Path(self.profile, self.dataset, self.cell.setting, config.model, name)
+
+    def __str__(self) -> str:
+        cell = self.cell
+        return f"{self.dataset} {cell.setting} {cell.config.model} target {cell.target} seed {cell.seed}"
+
+
+@functools.lru_cache(maxsize=2)
+def data_of(name: str) -> Dataset:
+    """A data set by name, or two as "normal+novel" (``data.as_two_classes``)."""
+    normal, plus, novel = name.partition("+")
+    return data.as_two_classes(data.load(normal), novel) if plus else data.load(name)
+
+
+def _check(names: Sequence[str], settings: Sequence[str], seeds: int, contaminations: Sequence[float]) -> None:
+    """``plan``'s arguments, before any data is loaded."""
+    if seeds < 1:
+        raise ParameterError(f"seeds={seeds} must be at least 1")
+    if unknown := [setting for setting in settings if setting not in ("multimodal", "unimodal")]:
+        raise ParameterError(f"setting {unknown[0]!r} is unknown here; allowed: multimodal, unimodal")
+    if wrong := [share for share in contaminations if not 0 <= share < 1]:
+        raise ParameterError(f"contamination={wrong[0]} must be at least 0 and below 1")
+    if unknown := [part for name in names for part in name.split("+") if part not in data.LOADERS]:
+        raise ParameterError(
+            f"dataset {unknown[0]!r} is unknown here; allowed: {', '.join(data.LOADERS)}, or two as normal+novel "
+            f"(a table of your own: make book DATASET=table.csv LABEL=column)"
+        )
+
+
+def plan(
+    profile: str,
+    names: Sequence[str],
+    settings: Sequence[str],
+    models: Sequence[str],
+    seeds: int,
+    targets: Sequence[str] | None = None,
+    contaminations: Sequence[float] = (0.0,),
+    **changes: object,
+) -> list[GridCell]:
+    """Every cell of the product; a data set with a fixed normal class has the unimodal setting only (paper, 5.1).
+
+    Two data sets as "normal+novel" have the out-of-distribution setting only, whatever ``settings`` says.
+
+    Args:
+        profile: of ``config.PROFILES``.
+        names: data sets.
+        settings: "multimodal", "unimodal".
+        models: of ``detectors.names()``.
+        seeds: 0 to seeds − 1; a seed stands for a trial.
+        targets: classes; None for all.
+        contaminations: shares of novel rows hidden among the training and validation rows.
+        changes: options that differ from the profile's.
+
+    Raises:
+        ParameterError, data.DataError: naming the value and what is allowed.
+    """
+    _check(names, settings, seeds, contaminations)
+    label = " ".join([profile, *(f"{name}={value}" for name, value in changes.items())])
+    grid_cells = []
+    for dataset in names:
+        rows = data_of(dataset)
+        configs = [detectors.config_for(profile, rows, model, **changes) for model in models]
+        is_pair = "+" in dataset
+        fixed = [rows.normal] if rows.normal else rows.classes[1:] if is_pair else []
+        chosen = fixed or ([rows.target(target) for target in targets] if targets else rows.classes)
+        for setting in ["out-of-distribution"] if is_pair else settings:
+            if rows.normal and setting != "unimodal":
+                say(f"{dataset} has a fixed normal class, {rows.normal!r}: no {setting} cells")
+                continue
+            grid_cells += [
+                GridCell(label, dataset, Cell(config, target, seed, setting, contamination=contamination))
+                for config in configs
+                for contamination in contaminations
+                for target in chosen
+                for seed in range(seeds)
+            ]
+    if not grid_cells:
+        raise ParameterError(f"setting={' '.join(settings)} leaves no cell of {' '.join(names)}; say unimodal")
+    return grid_cells
+
+
+def record(grid_cell: GridCell, trial: "Trial") -> dict:
+    """What a cell's file holds: a row per score, and what the numbers came from."""
+    about = provenance.versions()
+    common: dict[str, Any] = {
+        "profile": grid_cell.profile,
+        "best_epoch": trial.detector.best_epoch,
+        "seconds_per_1000": round(trial.seconds_per_1000, 3),
+        "n_test": len(trial.split.test),
+        "device": trial.detector.where,
+        "precision": trial.cell.config.precision,
+        "torch": about["torch"],
+        "commit": provenance.commit(),
+        "data_sha256": provenance.checksum(trial.data),
+        "partial": trial.data.partial,
+        "recipe": trial.detector.RECIPE,
+        "stack": trial.detector.stack,
+        "val_error": float(f"{trial.detector.val_error:.6g}"),
+        "processor": provenance.processor(trial.detector.where),
+    }
+    rows = trial.rows().assign(**common)[list(COLUMNS)].round({"auroc": 6, "aupr": 6})
+    result = {"cell": dataclasses.asdict(grid_cell.cell), "versions": about, "rows": rows.to_dict("records")}
+    if grid_cell.keeps_scores:
+        frame = pd.DataFrame({"row": trial.split.test, "is_novel": trial.split.is_novel} | trial.scores)
+        result["scores"] = frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    return result
+
+
+def write(path: Path, result: dict) -> None:
+    """Keep a cell's result."""
+    body = json.dumps(result, sort_keys=True, indent=1)
+    write_text(path, json.dumps({"sha256": sha256(body), "result": result}, sort_keys=True, indent=1))
+
+
+def read(path: Path, set_aside: bool = False) -> dict | None:
+    """A cell's result; None if there is none. A damaged file is named and counts as none.
+
+    Args:
+        path: of the file.
+        set_aside: whether a damaged file is renamed, to make place for a new one.
+    """
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+        if file["sha256"] != sha256(json.dumps(file["result"], sort_keys=True, indent=1)):
+            raise ValueError("it does not match its own SHA-256")
+        return file["result"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        what = "left out"
+        if set_aside:
+            aside = path.with_name(path.name + ".damaged")
+            os.replace(path, aside)
+            what = f"set aside as {aside.name}"
+        say(f"{path} is damaged ({error}); {what}")
+        return None
+
+
+@functools.lru_cache(maxsize=2)
+def _checksum_of(name: str) -> str:
+    return provenance.checksum(data_of(name))
+
+
+def is_done(path: Path, grid_cell: GridCell) -> bool:
+    """Whether a file holds a sound result that is no error, made by today's recipe from the data as they are now."""
+    result = read(path, set_aside=True)
+    if not result or not result.get("rows"):
+        return False
+    row = result["rows"][0]
+    return row.get("recipe", 0) == grid_cell.recipe and row["data_sha256"] == _checksum_of(grid_cell.dataset)
+
+
+def collect(*folders: Path) -> pd.DataFrame:
+    """The rows of all finished cells under some folders, sorted; a cell that several hold counts once."""
+    rows = [row for result in _results(*folders) for row in result["rows"]]
+    frame = completed(pd.DataFrame(rows, columns=list(COLUMNS))).drop_duplicates([*KEY, "score"])
+    return frame.sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def _results(*folders: Path) -> Iterator[dict]:
+    """What the files of finished cells under some folders hold; other files are not touched."""
+    for folder in folders:
+        for path in sorted(folder.rglob("*.json")):
+            result = read(path) if FILE.fullmatch(path.name) else None
+            if result and "rows" in result:
+                yield result
+
+
+def completed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of any age with all columns of today."""
+    rows = rows.reindex(columns=list(COLUMNS)).astype({"processor": object})
+    return rows.fillna(BEFORE).astype({"recipe": int, "stack": int})
+
+
+def ids(rows: pd.DataFrame) -> list[str]:
+    """The id of each row's cell (``GridCell.id``)."""
+    return ["/".join(map(str, values)) for values in rows[ID].itertuples(index=False)]
+
+
+def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
+    """The id of each finished cell that keeps its scores, and these as CSV: row, is_novel, a column per score."""
+    for result in _results(*folders):
+        if "scores" in result:
+            yield ids(pd.DataFrame(result["rows"][:1]))[0], result["scores"]
+
+
+def lock(folder: Path) -> TextIO:
+    """The folder's lock (``cache.lock``).
+
+    Raises:
+        ParameterError: there can be no such folder.
+    """
+    try:
+        return cache.lock(folder / ".lock", busy=f"another run is at work in {folder}")
+    except OSError as error:
+        raise ParameterError(f"out={folder}: {error.strerror}; name a folder that can be made") from error

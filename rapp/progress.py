@@ -1,0 +1,49 @@
+"""What is said to whoever is waiting: on stderr, so that pages and pipes stay clean."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+def say(text: str) -> None:
+    """Print a line on stderr."""
+    print(f"rapp: {text}", file=sys.stderr, flush=True)
+
+
+class Progress:
+    """A bar in a terminal, a line now and then in a log; both with the time left.
+
+    Args:
+        total: how many units of work there are.
+        unit: what one is called.
+        what: what the work is called; "" for nothing.
+        done: units that were done before.
+        quiet: whether nothing is said at all.
+        every: seconds between two lines of a log.
+    """
+
+    def __init__(
+        self, total: int, unit: str, what: str = "", done: int = 0, quiet: bool = False, every: float = 60
+    ) -> None:
+        self.bar = tqdm(
+            total=total, initial=done, unit=unit, desc=what or None, leave=False, disable=quiet or None, file=sys.stderr
+        )
+        self.total, self.unit, self.what, self.quiet, self.every = total, unit, what, quiet, every
+        self.before, self.done, self.start = done, done, time.monotonic()
+        self.said = self.start
+
+    def add(self, n: int = 1) -> None:
+        """Count ``n`` units more as done."""
+        self.done += n
+        self.bar.update(n)
+        now = time.monotonic()
+        if self.bar.disable and not self.quiet and n and (now - self.said > self.every or self.done == self.total):
+            minutes = (now - self.start) / (self.done - self.before) * (self.total - self.done) / 60
+            what = f"{self.what}, " if self.what else ""
+            say(f"{what}{self.done} of {self.total} {self.unit}s, about {minutes:.0f} min left")
+            self.said = now
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self.bar.close()

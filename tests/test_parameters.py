@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rapp.config import ParameterError, TrainingConfig
+from rapp.data import DataError, load
+from rapp.detectors import config_for
+from rapp.detectors.autoencoder import bottleneck
+from rappbook import parameters
+from rappbook.parameters import check, other_classes
+
+
+def test_other_classes(blobs, monkeypatch):
+    assert other_classes(blobs, "1") == ["0", "2"]
+    assert other_classes(blobs, "1", "two one") == ["2"]
+    monkeypatch.setattr(parameters, "SMALL", 10)
+    assert other_classes(blobs, "0") == ["1", "2"]
+    assert other_classes(blobs, "0", "all") == ["1", "2"]
+    assert other_classes(replace(blobs, normal="0"), "1", "all") == []
+    with pytest.raises(DataError, match="target 'ten'"):
+        other_classes(blobs, "0", "ten")
+
+
+def test_profiles_and_changes():
+    assert config_for("paper", load("mnist-5k"), "vae") == TrainingConfig(model="vae", epochs=100, threads=1)
+    quick = config_for("quick", load("mnist-5k"), "ae")
+    assert (quick.n_layers, quick.batch) == (5, 32)
+    assert config_for("quick", load("mnist-5k"), "vae", epochs=7, precision=None).epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"profile": "fast"}, ["'fast'", "tiny, quick, paper"]),
+        ({"epochs": -1}, ["epochs=-1"]),
+        ({"epoch": 3}, ["'epoch'", "epochs"]),
+        ({"seeds": 0}, ["seeds=0"]),
+        ({"seeds": True}, ["seeds=True"]),
+        ({"setting": "both"}, ["'both'", "multimodal, unimodal"]),
+        ({"precision": "int8"}, ["'int8'", "float32"]),
+        ({"device": "tpu"}, ["'tpu'", "cpu"]),
+        ({"contamination": -0.1}, ["contamination", "-0.1"]),
+        ({"contamination": 0.5}, ["contamination=0.5", "none to test"]),
+        ({"contamination": "a lot"}, ["mnist-5k"]),
+    ],
+)
+def test_wrong_parameters_are_named(change, words):
+    right = {"dataset": "mnist-5k", "profile": "tiny", "target": 1, "seeds": 1}
+    check(**right)
+    with pytest.raises(ParameterError) as error:
+        check(**{**right, **change})
+    assert all(word in str(error.value) for word in words)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_data_are_named():
+    with pytest.raises(DataError, match="target 11"):
+        check("mnist-5k", "tiny", 11, 1)
+    with pytest.raises(DataError, match="label='x'"):
+        check("digits", label="x")
+    with pytest.raises(DataError, match=r"other='digits'.*\(28, 28\), not \(8, 8\)"):
+        check("mnist-5k", other="digits")
+
+
+def test_a_tables_bottleneck_is_as_wide_as_what_explains_its_variance(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 9)) + 1e-3 * rng.normal(size=(300, 9))
+    assert bottleneck(x * rng.uniform(1, 1e6, 9)) in (2, 3)
+    frame = pd.DataFrame(x).assign(label=rng.integers(0, 2, 300))
+    frame.columns = frame.columns.astype(str)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    data = check(str(tmp_path / "t.csv"), label="label")
+    assert config_for("quick", data, "vae").bottleneck == bottleneck(data.x)
+    assert config_for("quick", data, "vae", bottleneck=5).bottleneck == 5
+
+
+def test_a_table_gives_linear_rivals_the_width_of_its_bottleneck(blobs):
+    table = replace(blobs, image_shape=None)
+    for name in ("pca", "linear-ae"):
+        of = config_for("tiny", table, name)
+        assert dict(of.options)["n_components"] == bottleneck(table.x)
+        assert dict(config_for("tiny", blobs, name).options)["n_components"] == 20
+    with pytest.raises(ParameterError, match="anogan needs images, and blobs is a table"):
+        config_for("tiny", table, "anogan")

@@ -1,0 +1,233 @@
+import gzip
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from rapp.data import DataError, load
+
+N = 40
+GOOD = {
+    "a": np.linspace(0, 1, N),
+    "b": np.arange(N) % 7,
+    "colour": np.where(np.arange(N) % 3, "red", "blue"),
+    "kind": np.where(np.arange(N) % 4, "ok", "faulty"),
+}
+
+
+def write(folder, name="t.csv", **changes):
+    frame = pd.DataFrame({**GOOD, **changes})
+    path = folder / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+def test_numbers_stay_and_text_becomes_one_hot(tmp_path, name):
+    data = load(write(tmp_path, name), "kind")
+    assert (data.name, data.image_shape, data.classes) == (name, None, ("faulty", "ok"))
+    assert data.x.shape == (N, 4)
+    np.testing.assert_allclose(data.x[:, 0], GOOD["a"])
+    assert data.x[:, 2:].sum(1).tolist() == [1.0] * N
+    assert data.target() == "faulty"
+    assert data.y[:2].tolist() == ["faulty", "ok"]
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    dates = pd.date_range("2020-01-01", periods=N).astype(str)
+    path = write(tmp_path, id=np.arange(1, N + 1), same=3.0, names=[f"n{i}" for i in range(N)], when=dates)
+    frame = pd.concat([pd.read_csv(path)] * 2, ignore_index=True).assign(
+        id=range(80), names=[f"n{i}" for i in range(80)], when=pd.date_range("2020-01-01", periods=80).astype(str)
+    )
+    frame.to_csv(path, index=False)
+    data = load(path, "kind")
+    assert data.x.shape == (80, 4)
+    assert set(data.notes) == {
+        "dropped as row number: id",
+        "dropped as constant: same",
+        "dropped as text with over 50 different values: names, when",
+    }
+
+
+def test_labels_that_are_whole_floats_are_classes(tmp_path):
+    assert load(write(tmp_path, kind=np.arange(N) % 2 * 1.0), "kind").classes == ("0", "1")
+
+
+def holed(value):
+    column = GOOD["a"].astype(object)
+    column[4] = value
+    return column
+
+
+@pytest.mark.parametrize(
+    ("changes", "label", "words"),
+    [
+        ({}, None, ["label column", "'kind'"]),
+        ({}, "kinds", ["no column 'kinds'", "did you mean 'kind'"]),
+        ({"a": holed(np.nan)}, "kind", ["'a'", "1 missing", "data row 5"]),
+        ({"a": holed(np.inf)}, "kind", ["'a'", "1 infinite", "data row 5"]),
+        ({"a": holed("n/k")}, "kind", ["'a'", "text among numbers", "'n/k' in data row 5"]),
+        ({"kind": "ok"}, "kind", ["one class", "'ok'"]),
+        ({"kind": np.linspace(0, 1, N)}, "b", []),
+        ({"kind": [f"{i}" for i in range(N - 1)] + [None]}, "kind", ["1 rows have no label", f"data row {N}"]),
+        (
+            {"kind": ["rare"] + ["a", "b"] * ((N - 1) // 2) + ["a"] * ((N - 1) % 2)},
+            "kind",
+            ["'rare'", "one row", "join"],
+        ),
+    ],
+)
+def test_bad_tables_are_refused_in_one_line(tmp_path, changes, label, words):
+    path = write(tmp_path, **changes)
+    if not words:
+        assert len(load(path, label).classes) == 7
+        return
+    with pytest.raises(DataError) as error:
+        load(path, label)
+    assert all(word in str(error.value) for word in ["t.csv", *words])
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_tables(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        load(str(tmp_path / "none.csv"), "kind")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(DataError, match=r"t.parquet could not be read"):
+        load(str(tmp_path / "t.parquet"), "kind")
+    (tmp_path / "e.csv").write_text("")
+    with pytest.raises(DataError, match=r"e.csv could not be read"):
+        load(str(tmp_path / "e.csv"), "kind")
+    (tmp_path / "s.csv").write_text("a;kind\n1;2\n")
+    with pytest.raises(DataError, match=r"no column 'kind'; its values seem to be separated by ';'"):
+        load(str(tmp_path / "s.csv"), "kind")
+    five = pd.DataFrame(GOOD).head(5)
+    five.to_csv(tmp_path / "five.csv", index=False)
+    with pytest.raises(DataError, match="5 rows; at least 20"):
+        load(str(tmp_path / "five.csv"), "kind")
+    pd.DataFrame({"y": GOOD["kind"], "c": 1}).to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(DataError, match="no column is left"):
+        load(str(tmp_path / "c.csv"), "y")
+    long = pd.DataFrame({"y": np.arange(200) * 0.5, "c": np.arange(200) % 3})
+    long.to_csv(tmp_path / "l.csv", index=False)
+    with pytest.raises(DataError, match="200 different values"):
+        load(str(tmp_path / "l.csv"), "y")
+
+
+LINES = "\n".join(f"{i / 7:.3f},{i % 5},{'ok' if i % 4 else 'worn'}" for i in range(N))
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ("wear,wear,kind", "2 columns are called 'wear'"),
+        ("kind,wear,kind", "2 columns are called 'kind'"),
+        ("kind,wear, kind", "2 columns are called 'kind'"),
+        ('"kind","a,b","kind"', "2 columns are called 'kind'"),
+        ("\ufeffkind,wear,kind", "2 columns are called 'kind'"),
+        ('\ufeff"kind",wear,kind', "2 columns are called 'kind'"),
+        ("kind,kind,kind", "3 columns are called 'kind'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_a_column_name_that_stands_twice_is_refused(tmp_path, name, header, named):
+    content = f"{header}\r\n{LINES}\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(DataError, match=f"{name}: {named}; rename them"):
+        load(str(tmp_path / name), "kind")
+
+
+def test_twice_in_parquet_and_several_at_once(tmp_path):
+    arrays = [pyarrow.array(column) for column in (GOOD["a"], GOOD["kind"], GOOD["b"], GOOD["kind"], GOOD["a"])]
+    pyarrow.parquet.write_table(pyarrow.table(arrays, names=["a", "kind", "b", "kind", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="2 columns are called 'a', and there are several called 'kind'; rename"):
+        load(str(tmp_path / "t.parquet"), "kind")
+
+
+def test_names_that_only_look_like_a_second_one_are_kept(tmp_path):
+    assert load(write(tmp_path, **{"a.1": GOOD["b"], "A": GOOD["b"] + 0.5, "Kind": GOOD["b"]}), "kind").x.shape == (
+        N,
+        7,
+    )
+
+
+COPIES = {
+    "the same words": GOOD["kind"],
+    "other words": np.where(GOOD["kind"] == "ok", "pass", "fail"),
+    "whole numbers": (GOOD["kind"] == "ok").astype(int),
+    "truth values": GOOD["kind"] == "ok",
+    "any two numbers": np.where(GOOD["kind"] == "ok", -0.37, 12.5),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_the_label_under_another_name_is_dropped_and_said(tmp_path, capsys, name, copy):
+    data = load(write(tmp_path, name, verdict=copy), "kind")
+    assert data.x.shape == (N, 4)  # as without it
+    note = "dropped as the label 'kind' under another name (each class has one value of its own): verdict"
+    assert data.notes == (note,)
+    assert capsys.readouterr().err == f"rapp: {name}: {note}\n"
+
+
+def test_of_three_classes_the_label_in_numbers_is_dropped_too(tmp_path):
+    kind = np.array(["ok", "worn", "broken"])[np.arange(N) % 3]
+    data = load(write(tmp_path, kind=kind, colour="red", code=np.arange(N) % 3 * 10), "kind")
+    assert [note for note in data.notes if note.endswith(": code") and "label 'kind'" in note]
+    assert data.x.shape == (N, 2)
+
+
+def test_what_gives_away_a_part_of_the_label_is_kept_and_said(tmp_path, capsys):
+    kind = np.array(["ok", "worn", "broken"])[np.arange(N) % 3]
+    columns = {"colour": "red", "is_fault": kind != "ok", "tool": np.arange(N) % 5}
+    data = load(write(tmp_path, kind=kind, **columns), "kind")
+    assert data.x.shape == (N, 4)
+    (note,) = [note for note in data.notes if note.startswith("kept")]
+    assert "without exception: is_fault; if made from 'kind', remove it" in note
+    assert note in capsys.readouterr().err
+    data = load(write(tmp_path, kind=np.where(kind == "ok", "ok", "fault"), colour="red", fault=kind), "kind")
+    assert data.x.shape == (N, 5)
+    assert "without exception: fault;" in data.notes[-1]
+
+
+def test_features_that_tell_classes_apart_are_no_copies(tmp_path):
+    """Each value of a continuous column is one row's, and so one class's, even where a threshold parts the classes."""
+    novel = GOOD["kind"] != "ok"
+    data = load(write(tmp_path, apart=GOOD["a"] + 5 * novel, nearly=np.where(np.arange(N) == 3, ~novel, novel)), "kind")
+    assert data.x.shape == (N, 6)
+    assert data.notes == ()
+
+
+def test_a_note_is_said_once_by_a_process_and_its_children(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RAPP_SAID", "")
+    path = write(tmp_path, same=1)
+    for _ in range(2):
+        load(path, "kind")
+    assert capsys.readouterr().err == "rapp: t.csv: dropped as constant: same\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "label", "shape", "classes"),
+    [
+        ("nasa_asteroids/nasa.csv", "Hazardous", (4687, 35), 2),
+        ("otto/train.csv.gz", "target", (61878, 93), 9),
+        ("steel_plates_faults/faults.csv", "Pastry", (1941, 33), 2),
+        ("hrss/HRSS_anomalous_standard.csv", "Labels", (23645, 19), 2),
+    ],
+)
+def test_real_tables(full_data, file, label, shape, classes):
+    data = load(str(full_data / file), label)
+    assert data.x.shape == shape
+    assert len(data.classes) == classes
+    assert np.isfinite(data.x).all()
+
+
+@pytest.mark.parametrize("header", ["p,q,state", "p,q,state,"])
+def test_rows_with_more_values_than_the_header_has_names_are_refused(tmp_path, header):
+    """pandas takes the first column for row names, and every name stands over the column beside its own."""
+    path = tmp_path / "t.csv"
+    rows = [f"{i % 7},{i % 5},{'ab'[i % 2]},{i},{i}" for i in range(40)]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    with pytest.raises(DataError, match="more values than its header has names"):
+        load(str(path), "state")
