@@ -223,7 +223,7 @@ def publish(*folders: Path) -> list[Path]:
 def tables(*folders: Path) -> str:
     """The paper's tables beside the cells under some folders, or beside the published rows."""
     rows = cells.collect(*folders) if folders else published.our_rows("paper")
-    rows = rows[rows["profile"].map(published.results_file) == published.results_file("paper")]
+    rows = rows[(rows["profile"] == "paper") & (rows["options"] == "")]
     if folders and rows.empty:
         raise ParameterError(f"no finished cells of the paper's profile under {', '.join(map(str, folders))}")
     parts = {"2": paper_tables.table2(rows), "3": paper_tables.table3(rows)}
@@ -269,7 +269,7 @@ def _what_to_expect(old: pd.Series, new: pd.Series, rows: pd.DataFrame) -> str:
     other = [f"{name} {old[name] or 'unknown'} → {new[name]}" for name in names if old[name] != new[name]]
     if not other:
         return "Recipe, processor and versions are the same: the numbers should be, too."
-    kind = ["profile", "dataset", "setting", "model", "target", "score"]
+    kind = ["profile", "changes", "dataset", "setting", "model", "target", "score"]
     std = rows.groupby(kind)["auroc"].std().get(tuple(old[name] for name in kind))
     seeds = f"seeds of this row differ by {std:.3f} (std)" if pd.notna(std) else "this row has one seed only"
     return f"Made otherwise ({'; '.join(other)}): expect about what another seed would give; {seeds}."

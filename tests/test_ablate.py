@@ -177,7 +177,7 @@ def test_a_run_that_raises_is_told_and_the_others_go_on(entry, tmp_path, monkeyp
 
 def test_the_table_holds_paired_differences():
     def row(factor, value, target, auroc, model="ae"):
-        about = {"profile": "paper", "dataset": "d", "setting": "multimodal", "seed": 0, "score": "nap"}
+        about = {"profile": "paper", "changes": "", "dataset": "d", "setting": "multimodal", "seed": 0, "score": "nap"}
         about["contamination"] = 0.0
         return about | {"factor": factor, "value": value, "target": target, "auroc": auroc, "model": model}
 

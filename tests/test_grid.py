@@ -280,7 +280,7 @@ def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, mo
 def test_cells_that_differ_in_epochs_alone_are_one_run(entries, tmp_path, monkeypatch):
     cell = entries[0].cell
     short = [
-        replace(entries[0], profile=f"tiny epochs={n}", cell=replace(cell, config=replace(cell.config, epochs=n)))
+        replace(entries[0], changes=(("epochs", n),), cell=replace(cell, config=replace(cell.config, epochs=n)))
         for n in (1, 2)
     ]
     assert runner.run(short, tmp_path / "apart") == []
@@ -291,8 +291,8 @@ def test_cells_that_differ_in_epochs_alone_are_one_run(entries, tmp_path, monkey
     assert runner.run([*short, *entries[:2]], tmp_path / "together") == []
     assert len(trained) == 4
     apart, together = (cells.collect(tmp_path / name) for name in ("apart", "together"))
-    for profile in ("tiny epochs=1", "tiny epochs=2"):
-        one, other = (rows[rows["profile"] == profile]["auroc"].tolist() for rows in (apart, together))
+    for changes in ("epochs=1", "epochs=2"):
+        one, other = (rows[rows["changes"] == changes]["auroc"].tolist() for rows in (apart, together))
         assert one == other
     assert together["val_error"].notna().all()
     assert set(together["stack"]) == {8}

@@ -17,6 +17,9 @@ def rows():
     base = {
         **dict.fromkeys(cells.COLUMNS, 1),
         "profile": "paper",
+        "changes": "",
+        "options": "",
+        "precision": "float32",
         "partial": False,
         "epochs": 100,
         "contamination": 0.0,
@@ -57,8 +60,8 @@ def test_images_that_were_trained_for_fewer_epochs_are_judged_so_far(rows):
 
 
 def test_claims_on_one_digit_take_the_rows_that_the_table_takes(rows):
-    shorter = rows.assign(epochs=6, auroc=0.1, profile="paper epochs=6 precision=bfloat16")
-    same_length = rows.assign(auroc=0.1, profile="paper precision=bfloat16")
+    shorter = rows.assign(epochs=6, auroc=0.1, changes="epochs=6 precision=bfloat16", precision="bfloat16")
+    same_length = rows.assign(auroc=0.1, changes="precision=bfloat16", precision="bfloat16")
     mixed = pd.concat([shorter, rows, same_length])
     pd.testing.assert_frame_equal(ledger.judged(mixed), ledger.judged(rows))
     pd.testing.assert_frame_equal(paper_tables.table2(mixed), paper_tables.table2(rows))
@@ -66,18 +69,18 @@ def test_claims_on_one_digit_take_the_rows_that_the_table_takes(rows):
 
 def test_a_mean_has_one_profile_and_whole_seeds(rows):
     block = (rows["dataset"] == "mnist") & (rows["setting"] == "multimodal") & (rows["model"] == "ae")
-    mine = rows[block].assign(profile="paper epochs=100 precision=bfloat16", precision="bfloat16")
+    mine = rows[block].assign(changes="epochs=100 precision=bfloat16", precision="bfloat16")
     one = mine[mine["target"] == "1"]
     more = [one.assign(seed=seed, auroc=0.1) for seed in (2, 3)]  # further runs of one digit
-    other = one.assign(profile="paper epochs=200", epochs=200, auroc=0.2)  # one digit for longer
-    plain = one.assign(profile="paper epochs=100", seed=0, auroc=0.3)  # and in float32
+    other = one.assign(changes="epochs=200", epochs=200, auroc=0.2)  # one digit for longer
+    plain = one.assign(changes="epochs=100", seed=0, auroc=0.3)  # and in float32
     mixed = pd.concat([mine, *more, other, plain])
     table = paper_tables.table2(mixed).dropna(subset="ours")
     assert (table["seeds"] == 2).all()
     assert (table["classes"] == 10).all()
     assert table["ours"].tolist() == pytest.approx(table["paper"].tolist())
     alone = paper_tables.of_one_class(mixed, "mnist", "1")
-    assert set(alone["profile"]) == {"paper epochs=200"}
+    assert set(alone["changes"]) == {"epochs=200"}
     alone = paper_tables.of_one_class(pd.concat([mine, *more, plain]), "mnist", "1")
     assert alone["seed"].nunique() == 4  # the most seeds, of as many epochs
 

@@ -10,13 +10,21 @@ from tests.conftest import ROOT
 
 
 def test_table_2_against_means_by_hand(monkeypatch, tmp_path, capsys):
-    block = {"profile": "paper", "setting": "multimodal", "dataset": "fashion-mnist", "model": "ae", "score": "nap"}
+    block = {
+        "profile": "paper",
+        "changes": "",
+        "options": "",
+        "setting": "multimodal",
+        "dataset": "fashion-mnist",
+        "model": "ae",
+        "score": "nap",
+    }
     aurocs = {("0", 0): 0.6, ("1", 0): 0.8, ("0", 1): 0.7, ("1", 1): 1.0}
     monkeypatch.setitem(published.CLASSES, "F-MNIST", 2)
     base = {**dict.fromkeys(cells.COLUMNS, 1), "partial": False, "contamination": 0.0, "precision": "float32"}
     made = [{**base, **block, "target": t, "seed": s, "auroc": a, "epochs": 100} for (t, s), a in aurocs.items()]
-    made.append({**made[0], "auroc": 0.1, "epochs": 5, "profile": "paper epochs=5"})  # fewer epochs do not count
-    made.append({**made[0], "auroc": 0.2, "precision": "bfloat16", "profile": "paper precision=bfloat16"})  # nor this
+    made.append({**made[0], "auroc": 0.1, "epochs": 5, "changes": "epochs=5"})  # fewer epochs do not count
+    made.append({**made[0], "auroc": 0.2, "precision": "bfloat16", "changes": "precision=bfloat16"})  # nor this
     frame = pd.DataFrame(made)
     table = paper_tables.table2(frame)
     assert len(table) == len(published.retyped("table2.csv"))

@@ -11,7 +11,13 @@ from rappbook.figures import who_wins
 @pytest.fixture
 def rows(blobs):
     """Three classes, two seeds, three shares of contamination for one class; PCA is best, then VAE NAP."""
-    base = dict.fromkeys(cells.COLUMNS, 1) | {"profile": "quick", "dataset": "blobs", "setting": "multimodal"}
+    base = dict.fromkeys(cells.COLUMNS, 1) | {
+        "profile": "quick",
+        "changes": "",
+        "options": "",
+        "dataset": "blobs",
+        "setting": "multimodal",
+    }
     level = {("pca", "recon"): 0.9, ("vae", "nap"): 0.8, ("vae", "recon"): 0.3, ("vae", "none of ours"): 1.0}
     made = [
         {**base, "model": m, "score": s, "seed": seed, "target": target, "contamination": share,

@@ -75,13 +75,13 @@ def test_what_is_missing_of_the_plan_is_made_once_published_and_made_again_alone
     first = rows(checkout, "run", "--jobs", "2")
     assert first.returncode == 0, first.stderr
     found = made(checkout)
-    names = ["profile", "model", "target", "seed"]
-    layered = "paper epochs=2 precision=float32 layers=reimplementation"
+    names = ["changes", "model", "target", "seed"]
+    layered = "epochs=2 precision=float32 layers=reimplementation"
     assert sorted(set(found[names].itertuples(index=False, name=None))) == [
-        ("paper", "pca", "3", 0),
-        ("paper epochs=1 precision=float32", "ae", "1", 0),
-        ("paper epochs=2 precision=float32", "ae", "0", 0),
-        ("paper epochs=2 precision=float32", "ae", "1", 0),
+        ("", "pca", "3", 0),
+        ("epochs=1 precision=float32", "ae", "1", 0),
+        ("epochs=2 precision=float32", "ae", "0", 0),
+        ("epochs=2 precision=float32", "ae", "1", 0),
         (layered, "ae", "1", 1),
         (layered, "ae", "1", 2),
     ]
@@ -96,7 +96,7 @@ def test_what_is_missing_of_the_plan_is_made_once_published_and_made_again_alone
     written = rows(checkout, "publish").stdout.splitlines()
     assert {os.path.basename(path) for path in written} == {
         "table2.csv",
-        "paper-epochs-2-precision-float32-layers-reimplementation.csv",
+        "paper-layers-reimplementation.csv",
         "paper-epochs-2-precision-float32-digits-multimodal-ae-1-0.csv.gz",  # the scores of the longest run alone
     }
     scores = pd.read_csv(next(path for path in written if path.endswith(".gz")))
@@ -106,7 +106,7 @@ def test_what_is_missing_of_the_plan_is_made_once_published_and_made_again_alone
     commit(checkout)
     assert "0 cells, 0 of them done" in rows(checkout, "run").stderr
 
-    one = rows(checkout, "row", "--id", f"{layered}/digits/multimodal/ae/1/2", LOKY_MAX_CPU_COUNT="1")
+    one = rows(checkout, "row", "--id", f"paper {layered}/digits/multimodal/ae/1/2", LOKY_MAX_CPU_COUNT="1")
     assert one.returncode == 0, one.stderr
     assert one.stdout.count("0.000000") == 3, one.stdout
     assert "the numbers should be, too" in one.stdout

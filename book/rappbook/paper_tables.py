@@ -9,6 +9,7 @@ from rappbook.published import CLASSES, NAMES, retyped
 
 NUMBER = "ours ± std · paper · difference"
 BLOCK = ["setting", "dataset", "model"]
+WAY = ["profile", "changes"]  # in which a block was trained
 
 
 def table2(rows: pd.DataFrame) -> pd.DataFrame:
@@ -43,14 +44,15 @@ def chosen(rows: pd.DataFrame, first: str = "classes") -> pd.DataFrame:
         The rows with one more column, changed: what else is, of the profile.
     """
     rows = rows[rows["contamination"] == 0]
-    changed = rows["profile"].str.replace(r"paper|epochs=\d+|precision=float32", "", regex=True).str.strip()
+    half = rows["precision"].map({"float32": ""}).fillna("precision=" + rows["precision"])
+    changed = (half + " " + rows["options"]).str.strip()
     rows = rows.assign(changed=changed, plain=changed == "")
-    ways = rows.groupby([*BLOCK, "profile"], as_index=False).agg(
+    ways = rows.groupby([*BLOCK, *WAY], as_index=False).agg(
         classes=("target", "nunique"), epochs=("epochs", "max"), seeds=("seed", "nunique"), plain=("plain", "all")
     )
     order = [first, *(name for name in ("classes", "epochs", "seeds", "plain") if name != first)]
     best = ways.sort_values(order, kind="stable").groupby(BLOCK).tail(1)
-    rows = rows.drop(columns="plain").merge(best[[*BLOCK, "profile", "classes"]], on=[*BLOCK, "profile"])
+    rows = rows.drop(columns="plain").merge(best[[*BLOCK, *WAY, "classes"]], on=[*BLOCK, *WAY])
     of_seed = rows.groupby([*BLOCK, "seed"])["target"].transform("nunique")
     return rows[2 * of_seed >= rows["classes"]].drop(columns="classes")
 

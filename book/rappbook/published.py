@@ -2,7 +2,6 @@
 
 import functools
 import gzip
-import json
 import re
 from pathlib import Path
 
@@ -68,16 +67,16 @@ def reimplementation_runs(target: str) -> pd.DataFrame:
     return rows.assign(precision="not stated", epochs=200)
 
 
-def results_file(profile: str) -> Path:
-    """Where our own rows of a profile are published: Table 2 has the paper's, whatever was done to save time."""
-    is_protocol = re.fullmatch(r"paper( (epochs|samples|precision)=\w+)*", profile)
-    name = "table2" if is_protocol else re.sub(r"[^\w.]+", "-", profile)
-    return BOOK / "results" / f"{name}.csv"
+def results_file(profile: str, options: str = "") -> Path:
+    """Where our own rows of a profile are published: Table 2 has the paper's, of any epochs and precision."""
+    name = f"{profile} {options}".strip()
+    stem = "table2" if name == "paper" else re.sub(r"[^\w.]+", "-", name)
+    return BOOK / "results" / f"{stem}.csv"
 
 
-def our_rows(profile: str) -> pd.DataFrame:
-    """Our published rows of a profile and of its changes, as ``cells.collect``; none yet: no rows."""
-    return _rows(results_file(profile))
+def our_rows(profile: str, options: str = "") -> pd.DataFrame:
+    """Our published rows of a profile, of any epochs and precision, as ``cells.collect``; none yet: no rows."""
+    return _rows(results_file(profile, options))
 
 
 def _rows(path: Path) -> pd.DataFrame:
@@ -104,17 +103,10 @@ def publish(rows: pd.DataFrame) -> list[Path]:
         The files that were written.
     """
     written = []
-    about_path = BOOK / "results" / "provenance.json"
-    about = json.loads(about_path.read_text(encoding="utf-8")) if about_path.exists() else {}
-    for path, new in rows.groupby(rows["profile"].map(results_file)):
-        merged = _merge(our_rows(new["profile"].iloc[0]), new, [*cells.KEY, "score"], path)
-        for profile, of_profile in merged.groupby("profile"):
-            about[str(profile)] = {
-                name: ", ".join(map(str, sorted(of_profile[name].unique())))
-                for name in ("dataset", "seed", "epochs", "device", "precision", "torch", "commit")
-            } | {"hours of training": round(of_profile.drop_duplicates(cells.KEY)["seconds"].sum() / 3600, 2)}
-        written.append(path)
-    write_text(about_path, json.dumps(about, indent=1, sort_keys=True) + "\n")
+    for _, new in rows.groupby(["profile", "options"]):
+        profile, options = new[["profile", "options"]].iloc[0]
+        written.append(results_file(profile, options))
+        _merge(our_rows(profile, options), new, [*cells.KEY, "score"], written[-1])
     return written
 
 
@@ -129,7 +121,8 @@ def ablations(dataset: str = "*") -> pd.DataFrame:
     """Published rows of ``ablate.collect``, of a data set or of all; none yet: no rows."""
     paths = sorted((BOOK / "results" / "ablations").glob(f"{dataset}.csv"))
     parts = [pd.read_csv(path, dtype={"target": str, "value": str}) for path in paths]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ablate.COLUMNS)
+    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ablate.COLUMNS)
+    return pd.concat([rows[["factor", "value"]], cells.completed(rows)], axis=1)
 
 
 def publish_ablations(rows: pd.DataFrame) -> list[Path]:
@@ -178,7 +171,7 @@ def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
         As ``experiment.rows_of``.
     """
     rows = our_rows(profile)
-    rows = rows[(rows["dataset"] == dataset) & (rows["profile"] == profile) & rows["model"].isin(list(MODELS))]
+    rows = rows[(rows["dataset"] == dataset) & (rows["changes"] == "") & rows["model"].isin(list(MODELS))]
     rows = rows[(rows["setting"] == "multimodal") & (rows["contamination"] == 0)]
     names = {"epochs": "epochs", "seed": "seeds", "device": "device", "torch": "torch", "commit": "commit"}
     words = [f"{word} {', '.join(map(str, sorted(rows[name].unique())))}" for name, word in names.items() if len(rows)]
@@ -187,13 +180,15 @@ def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
 
 def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFrame:
     """What published rows came from, and with what this page was made."""
-    path = BOOK / "results" / "provenance.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    of = [(f"rows of {name}", "; ".join(f"{k} {v}" for k, v in what.items()))
-          for name, what in known.items() if results_file(name) == results_file(profile)]  # fmt: skip
-    of.append(("seconds", f"{seconds:.0f} for this page"))
-    of.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items())))
-    return pd.DataFrame(of, columns=["what", "value"])
+    lines = []
+    for changes, rows in our_rows(profile).groupby("changes"):
+        columns = ("dataset", "seed", "epochs", "device", "precision", "torch", "commit")
+        told = [f"{name} {', '.join(map(str, sorted(rows[name].unique())))}" for name in columns]
+        hours = rows.drop_duplicates(cells.KEY)["seconds"].sum() / 3600
+        lines.append((f"rows of {profile} {changes}".strip(), "; ".join([*told, f"hours of training {hours:.2f}"])))
+    lines.append(("seconds", f"{seconds:.0f} for this page"))
+    lines.append(("versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
+    return pd.DataFrame(lines, columns=["what", "value"])
 
 
 def compare(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> pd.DataFrame:

@@ -28,7 +28,7 @@ def methods() -> pd.DataFrame:
 
 def compared(rows: pd.DataFrame, profile: str) -> pd.DataFrame:
     """The rows of a profile that are compared, with their method and chapter."""
-    return rows[rows["profile"] == profile].merge(methods(), on=["model", "score"])
+    return rows[(rows["profile"] == profile) & (rows["changes"] == "")].merge(methods(), on=["model", "score"])
 
 
 def of_setting(rows: pd.DataFrame, data: Dataset, setting: str) -> pd.DataFrame:
@@ -127,14 +127,14 @@ def reported() -> pd.DataFrame:
             (ours["dataset"] == line["dataset"]) & ours["model"].isin(models) & (ours["score"] == line["score"])
         ]
         mine = mine[mine["target"] == line["target"]] if line["target"] else mine
-        for (model, profile), part in mine.groupby(["model", "profile"]):
+        for (model, profile, changes), part in mine.groupby(["model", "profile", "changes"]):
             classes = sorted(set(part["target"]))
             whole = line["target"] or len(classes) == published.CLASSES[published.NAMES[line["dataset"]]]
             lines.append(
                 {
                     "data": line["dataset"],
                     "method": DETECTORS[model].title,
-                    "profile": profile,
+                    "profile": f"{profile} {changes}".strip(),
                     "classes": ", ".join(classes),
                     "ours": f"{part['auroc'].mean():.3f}",
                     "reported": f"{line['auroc']:.3f}" + ("" if line["target"] else " (mean)"),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from rapp.experiment import Trial
 
 COLUMNS = (
-    "profile", "setting", "contamination", "dataset", "target", "seed", "model", "score", "auroc", "aupr", "epochs",
-    "best_epoch", "n_train", "n_test", "seconds", "seconds_per_1000", "device", "precision", "torch", "commit",
-    "data_sha256", "partial", "recipe", "stack", "val_error", "processor",
+    "profile", "changes", "options", "setting", "contamination", "dataset", "target", "seed", "model", "score",
+    "auroc", "aupr", "epochs", "best_epoch", "n_train", "n_test", "seconds", "seconds_per_1000", "device",
+    "precision", "torch", "commit", "data_sha256", "partial", "recipe", "stack", "val_error", "processor",
 )  # fmt: skip
 # What older rows hold in columns that did not exist when they were made.
-BEFORE = {"contamination": 0.0, "recipe": 0, "stack": 0, "processor": ""}
-KEY = ["profile", "dataset", "setting", "contamination", "target", "seed", "model"]  # of a cell
-ID = ["profile", "dataset", "setting", "model", "target", "seed"]  # by which `make row ID=…` knows it, between slashes
+BEFORE = {"options": "", "contamination": 0.0, "recipe": 0, "stack": 0, "processor": ""}
+KEY = ["profile", "changes", "dataset", "setting", "contamination", "target", "seed", "model"]  # of a cell
 FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.json")  # the name of a cell's file
 
 
@@ -39,18 +38,24 @@ FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.json")  # the name of a cell's file
 class GridCell:
     """A cell of a named data set, at a profile."""
 
-    profile: str  # with what differs from it: "paper epochs=30"
+    profile: str
     dataset: str
     cell: Cell
+    changes: tuple[tuple[str, object], ...] = ()  # what differs from the profile: name and value
     keeps_scores: bool = field(default=False, compare=False)  # of each test row, in the cell's file
     block: int = field(default=0, compare=False)  # of a plan; cells of different blocks never share a stack
 
     @property
+    def label(self) -> str:
+        """The profile with what differs from it: "paper epochs=30"."""
+        return f"{self.profile} {_text(self.changes)}".strip()
+
+    @property
     def id(self) -> str:
-        """What ``make row ID=…`` calls it: the values of ``ID``, between slashes."""
+        """What ``make row ID=…`` calls it."""
         cell = self.cell
         dataset = " + ".join(self.dataset.split("+"))  # as the data set of a pair is called
-        return f"{self.profile}/{dataset}/{cell.setting}/{cell.config.model}/{cell.target}/{cell.seed}"
+        return f"{self.label}/{dataset}/{cell.setting}/{cell.config.model}/{cell.target}/{cell.seed}"
 
     @property
     def recipe(self) -> int:
@@ -70,11 +75,21 @@ class GridCell:
         }
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
         name = f"{self.cell.target}-{self.cell.seed}-{digest}.json"
-        return Path(self.profile, self.dataset, self.cell.setting, config.model, name)
+        return Path(self.label, self.dataset, self.cell.setting, config.model, name)
 
     def __str__(self) -> str:
         cell = self.cell
         return f"{self.dataset} {cell.setting} {cell.config.model} target {cell.target} seed {cell.seed}"
+
+
+def _text(changes: Iterable[tuple[str, object]]) -> str:
+    """Changes as PARAMS has them: "epochs=30 batch=64"."""
+    return " ".join(f"{name}={value}" for name, value in changes)
+
+
+def _options(changes: Iterable[tuple[str, object]]) -> str:
+    """Those changes that have no column of their own."""
+    return _text((name, value) for name, value in changes if name not in ("epochs", "precision"))
 
 
 @functools.lru_cache(maxsize=2)
@@ -127,8 +142,7 @@ def plan(
         ParameterError, data.DataError: naming the value and what is allowed.
     """
     _check(names, settings, seeds, contaminations)
-    label = " ".join([profile, *(f"{name}={value}" for name, value in changes.items())])
-    grid_cells = []
+    grid_cells, pairs = [], tuple(changes.items())
     for dataset in names:
         rows = data_of(dataset)
         configs = [detectors.config_for(profile, rows, model, **changes) for model in models]
@@ -140,7 +154,7 @@ def plan(
                 say(f"{dataset} has a fixed normal class, {rows.normal!r}: no {setting} cells")
                 continue
             grid_cells += [
-                GridCell(label, dataset, Cell(config, target, seed, setting, contamination=contamination))
+                GridCell(profile, dataset, Cell(config, target, seed, setting, None, contamination), pairs)
                 for config in configs
                 for contamination in contaminations
                 for target in chosen
@@ -156,6 +170,8 @@ def record(grid_cell: GridCell, trial: "Trial") -> dict:
     about = provenance.versions()
     common: dict[str, Any] = {
         "profile": grid_cell.profile,
+        "changes": _text(grid_cell.changes),
+        "options": _options(grid_cell.changes),
         "best_epoch": trial.detector.best_epoch,
         "seconds_per_1000": round(trial.seconds_per_1000, 3),
         "n_test": len(trial.split.test),
@@ -240,13 +256,21 @@ def _results(*folders: Path) -> Iterator[dict]:
 
 def completed(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of any age with all columns of today."""
-    rows = rows.reindex(columns=list(COLUMNS)).astype({"processor": object})
+    rows = rows.reindex(columns=list(COLUMNS)).astype({"processor": object, "changes": object, "options": object})
+    older = rows["changes"].isna()  # nothing was changed; or the row is so old that its profile holds the changes, too
+    if older.any():
+        words = rows.loc[older, "profile"].str.split(" ")
+        changes = words.str[1:].map(lambda pairs: [tuple(pair.split("=", 1)) for pair in pairs])
+        rows.loc[older, "profile"] = words.str[0]
+        rows.loc[older, "changes"], rows.loc[older, "options"] = changes.map(_text), changes.map(_options)
     return rows.fillna(BEFORE).astype({"recipe": int, "stack": int})
 
 
 def ids(rows: pd.DataFrame) -> list[str]:
     """The id of each row's cell (``GridCell.id``)."""
-    return ["/".join(map(str, values)) for values in rows[ID].itertuples(index=False)]
+    labels = (rows["profile"] + " " + rows["changes"]).str.strip()
+    names = rows[["dataset", "setting", "model", "target", "seed"]].astype(str).agg("/".join, axis=1)
+    return (labels + "/" + names).tolist() if len(rows) else []
 
 
 def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
