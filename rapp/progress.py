@@ -38,7 +38,7 @@ class Progress:
         self.done += n
         self.bar.update(n)
         now = time.monotonic()
-        if self.bar.disable and not self.quiet and n and (now - self.said > self.every or self.done == self.total):
+        if self.bar.disable and not self.quiet and n and now - self.said > self.every:
             minutes = (now - self.start) / (self.done - self.before) * (self.total - self.done) / 60
             what = f"{self.what}, " if self.what else ""
             say(f"{what}{self.done} of {self.total} {self.unit}s, about {minutes:.0f} min left")

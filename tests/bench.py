@@ -113,10 +113,10 @@ def limit_of(run: Run, dtype: torch.dtype) -> Callable[[], None]:
     gradients and Adam.
     """
     model = run.model
-    samples = run.settings.samples if model.codes == 2 else 1
+    samples = run.config.samples if model.codes == 2 else 1
     parts = [products(model.encoder, BATCH, dtype), products(model.decoder, BATCH * samples, dtype)]
     parts += [adams_traffic(model.encoder), adams_traffic(model.decoder)]
-    if run.settings.model == "aae":
+    if run.config.model == "aae":
         parts += [parts[0], parts[2], products(model.encoder, BATCH, dtype, backward=False)]
 
     def all_of_them() -> None:
@@ -134,8 +134,8 @@ def one_thread(x: Tensor) -> None:
                 print("one thread, bfloat16: left out, for this processor has no units for it")
                 continue
             for model in ("ae", "vae", "aae"):
-                settings = replace(PROTOCOL, model=model, precision=precision, threads=1)
-                run = Run(x[:1024], x[:256], settings, seed=0)
+                config = replace(PROTOCOL, model=model, precision=precision, threads=1)
+                run = Run(x[:1024], x[:256], config, seed=0)
                 run.model.train()
                 step, bare = medians(
                     lambda run=run: run.step(*run.draw()), limit_of(run, dtype), repeats=7 if model == "vae" else 15
@@ -177,9 +177,9 @@ def lightning_epoch(loader: DataLoader, n_features: int, precision: str) -> Call
     return epoch
 
 
-def our_epoch(x: Tensor, settings: TrainingConfig) -> Callable[[], None]:
+def our_epoch(x: Tensor, config: TrainingConfig) -> Callable[[], None]:
     """One of our epochs without its validation, for Lightning has none here either."""
-    run = Run(x, x[:256], settings, seed=0)
+    run = Run(x, x[:256], config, seed=0)
 
     def epoch() -> None:
         run.model.train()
@@ -193,9 +193,9 @@ def our_epoch(x: Tensor, settings: TrainingConfig) -> Callable[[], None]:
 _MINE: list[Callable[[], None]] = []  # of a process of ``side_by_side``
 
 
-def _prepare(x: Tensor, settings: TrainingConfig) -> None:
+def _prepare(x: Tensor, config: TrainingConfig) -> None:
     torch.set_num_threads(1)
-    _MINE.append(our_epoch(x, settings))
+    _MINE.append(our_epoch(x, config))
 
 
 def _epoch(_: int) -> None:
@@ -247,8 +247,8 @@ def against_lightning(data: Dataset) -> None:
 def alone_and_stacked(n: int, n_features: int, repeats: int, inner: int) -> tuple[float, float, int]:
     """Seconds of a step of n models, one by one and as one stack of replicas, and how many steps an epoch has."""
     x = torch.rand(1024, n_features)
-    settings = TrainingConfig(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
-    alone, together = ([Run(x, x[:64], settings, seed) for seed in range(n)] for _ in range(2))
+    config = TrainingConfig(n_layers=5, bottleneck=10, batch=32, threads=1, device="cpu")
+    alone, together = ([Run(x, x[:64], config, seed) for seed in range(n)] for _ in range(2))
     stack = stacks.Stack(together)
     for run in alone:
         run.model.train()

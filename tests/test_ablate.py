@@ -45,27 +45,27 @@ def same(found, expected):
 def test_the_protocol_is_the_trial_that_others_train(entry, blobs, protocol):
     same(protocol[ablate.PROTOCOL], run(blobs, [entry.cell])[0].aurocs())
     for epochs in (1, 2):
-        shorter = replace(entry.cell, settings=replace(TINY, epochs=epochs))
+        shorter = replace(entry.cell, config=replace(TINY, epochs=epochs))
         same(protocol["epochs", str(epochs)], run(blobs, [shorter])[0].aurocs())
 
 
 def test_choices_of_scoring_are_those_of_the_pathway(entry, blobs, protocol):
     trial = run(blobs, [entry.cell])[0]
     every, whitening = range(TINY.n_layers + 1), Whitening()
-    trial.pathway(every, whitening).fit(trial.x("train"))
+    trial.detector.pathway(every, whitening).fit(trial.tensor("train"))
     # The next one's noise starts anew, as wherever a trial is scored.
-    whole = trial.pathway(every, whitening).score(trial.x("test"))
+    whole = trial.detector.pathway(every, whitening).score(trial.tensor("test"))
     found = protocol["input in the pathway", "yes"]
     assert found.to_dict() == pytest.approx(
         {name: evaluation.auroc(trial.split.is_novel, whole[name]) for name in ("sap", "nap")}, abs=SWAPS
     )
-    model = trial.trained.model
-    of_mean = Pathway(model.encoder, model.decode).fit(trial.x("train")).score(trial.x("test"))
+    model = trial.detector.trained.model
+    of_mean = Pathway(model.encoder, model.decode).fit(trial.tensor("train")).score(trial.tensor("test"))
     same(
         protocol["reconstruction", "of μ alone"],
         {name: evaluation.auroc(trial.split.is_novel, of_mean[name]) for name in SCORES},
     )
-    d = trial.pathway().differences(trial.x("test"))[:, : -TINY.bottleneck]
+    d = trial.detector.pathway().differences(trial.tensor("test"))[:, : -TINY.bottleneck]
     sap_of_mu = evaluation.auroc(trial.split.is_novel, d.square().sum(1))
     assert protocol["code in the pathway", "μ alone", "sap"] == pytest.approx(sap_of_mu, abs=SWAPS)
     assert ("rank cut", "none: every singular value", "nap") in protocol
@@ -79,8 +79,8 @@ def test_a_table_has_its_input_in_the_pathway_and_fewer_choices(entry, blobs, mo
     found = rows.set_index(["factor", "value", "score"])["auroc"].sort_index()
     trial = run(table, [entry.cell])[0]
     layers, whitening = range(1, TINY.n_layers + 1), Whitening()
-    trial.pathway(layers, whitening).fit(trial.x("train"))
-    hidden = trial.pathway(layers, whitening).score(trial.x("test"))
+    trial.detector.pathway(layers, whitening).fit(trial.tensor("train"))
+    hidden = trial.detector.pathway(layers, whitening).score(trial.tensor("test"))
     without = {name: evaluation.auroc(trial.split.is_novel, hidden[name]) for name in ("sap", "nap")}
     assert found["input in the pathway", "no"].to_dict() == pytest.approx(without, abs=SWAPS)
     same(found[ablate.PROTOCOL], trial.aurocs())
@@ -98,7 +98,7 @@ def changed(entry, monkeypatch):
         raise InterruptedError
 
     monkeypatch.setattr(Run, "epoch", first)
-    aae = replace(entry, cell=replace(entry.cell, settings=replace(TINY, model="aae")))
+    aae = replace(entry, cell=replace(entry.cell, config=replace(TINY, model="aae")))
     for variant in ablate.TRAINED:
         with pytest.raises(InterruptedError):
             next(ablate.run(entry if "vae" in variant.models else aae, variant))

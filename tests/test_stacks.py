@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rapp import training
+from rapp import stacks
 from rapp.cache import load_tensors
 from rapp.config import TrainingConfig
 from rapp.stacks import Stack, train, train_stack
@@ -14,7 +14,7 @@ EXACT = TrainingConfig(n_layers=3, bottleneck=12, epochs=20, batch=32, threads=1
 GENERATOR = torch.Generator().manual_seed(0)
 VAL = torch.randn(50, 24, generator=GENERATOR)
 # Of different lengths, so that their epochs end at different steps: 10, 9 and 13.
-OF = [(torch.randn(n, 24, generator=GENERATOR), VAL, seed) for seed, n in enumerate((330, 300, 420))]
+INPUTS = [(torch.randn(n, 24, generator=GENERATOR), VAL, seed) for seed, n in enumerate((330, 300, 420))]
 
 
 def same(a, b):
@@ -30,9 +30,9 @@ def test_each_replica_is_the_model_trained_alone(model):
     models of each kind, later losses were up to 3e-11 apart and outputs up to 3e-10. The bounds are a hundred times
     that and more, and any other rows, noise or statistics would be off by 1e-3.
     """
-    settings = replace(EXACT, model=model)
-    stack = Stack([Run(*of[:2], settings, of[2]) for of in OF])
-    alone = [Run(*of[:2], settings, of[2]) for of in OF]
+    config = replace(EXACT, model=model)
+    stack = Stack([Run(*of[:2], config, of[2]) for of in INPUTS])
+    alone = [Run(*of[:2], config, of[2]) for of in INPUTS]
     with pinned(1):
         for step in range(30):
             losses = stack.step().tolist()
@@ -47,57 +47,57 @@ def test_each_replica_is_the_model_trained_alone(model):
 
 
 def test_a_stack_ends_where_single_runs_end_and_fills_a_cache_of_its_own_size(tmp_path):
-    settings = replace(EXACT, epochs=3)
-    together = train_stack(OF, settings, tmp_path, progress=False)
+    config = replace(EXACT, epochs=3)
+    together = train_stack(INPUTS, config, tmp_path, progress=False)
     assert len(list(tmp_path.iterdir())) == 3
-    for (x, val, seed), one in zip(OF, together, strict=True):
-        alone = train(x, val, settings, seed, tmp_path, progress=False)
+    for (x, val, seed), one in zip(INPUTS, together, strict=True):
+        alone = train(x, val, config, seed, tmp_path, progress=False)
         assert len(one.history) == 3
         assert one.best_epoch == alone.best_epoch
         assert [e["val_error"] for e in one.history] == pytest.approx([e["val_error"] for e in alone.history], rel=1e-9)
     assert len(list(tmp_path.iterdir())) == 6  # rounding depends on the number of networks, so the models differ
-    again = train_stack(OF[1:2], settings, tmp_path, progress=False, fill=3)[0]
+    again = train_stack(INPUTS[1:2], config, tmp_path, progress=False, fill=3)[0]
     assert again.history == together[1].history
     assert (again.stack, alone.stack) == (3, 1)
 
 
 @pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 def test_a_replica_does_not_depend_on_its_place_and_neighbours(model):
-    settings = replace(EXACT, model=model, precision="float32", epochs=2)
-    alone = [train_stack([one], settings, progress=False, fill=8)[0] for one in OF]
+    config = replace(EXACT, model=model, precision="float32", epochs=2)
+    alone = [train_stack([one], config, progress=False, fill=8)[0] for one in INPUTS]
     for order in ((0, 1, 2), (2, 0), (1, 2, 0, 1, 2, 0, 1, 2)):
-        for which, one in zip(order, train_stack([OF[i] for i in order], settings, None, False, fill=8), strict=True):
+        for which, one in zip(order, train_stack([INPUTS[i] for i in order], config, None, False, fill=8), strict=True):
             assert same(one, alone[which])
 
 
 def test_the_models_of_earlier_epochs_are_those_of_shorter_runs(tmp_path):
-    settings = replace(EXACT, epochs=5)
-    (whole,) = train_stack(OF[:1], settings, tmp_path, progress=False, marks=(2, 3))
+    config = replace(EXACT, epochs=5)
+    (whole,) = train_stack(INPUTS[:1], config, tmp_path, progress=False, marks=(2, 3))
     assert sorted(whole.earlier) == [2, 3]
     for epochs, earlier in whole.earlier.items():
-        short = train(*OF[0][:2], replace(settings, epochs=epochs), OF[0][2], progress=False)
+        short = train(*INPUTS[0][:2], replace(config, epochs=epochs), INPUTS[0][2], progress=False)
         assert same(earlier, short)
         assert (earlier.history, earlier.best_epoch) == (short.history, short.best_epoch)
-        assert earlier.settings == short.settings
-    again = train_stack(OF[:1], settings, tmp_path, progress=False, marks=(2, 3))[0]  # of the cache
+        assert earlier.config == short.config
+    again = train_stack(INPUTS[:1], config, tmp_path, progress=False, marks=(2, 3))[0]  # of the cache
     assert same(again.earlier[2], whole.earlier[2])
-    more = train_stack(OF[:1], settings, tmp_path, progress=False, marks=(2, 4))[0]  # which lacks what is asked for
+    more = train_stack(INPUTS[:1], config, tmp_path, progress=False, marks=(2, 4))[0]  # which lacks what is asked for
     assert sorted(more.earlier) == [2, 4]
 
 
 @pytest.mark.parametrize("model", ["ae", "aae"])
 def test_an_interrupted_stack_goes_on_bit_for_bit(tmp_path, monkeypatch, interrupted, model):
-    settings = replace(EXACT, model=model, precision="float32", epochs=5)
-    whole = train_stack(OF, settings, progress=False, fill=4, marks=(1, 4))
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
+    config = replace(EXACT, model=model, precision="float32", epochs=5)
+    whole = train_stack(INPUTS, config, progress=False, fill=4, marks=(1, 4))
+    monkeypatch.setattr(stacks, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(stacks, "CHECKPOINT_SHARE", float("inf"))
     interrupted(Stack)
     with pytest.raises(KeyboardInterrupt):
-        train_stack(OF, settings, tmp_path, progress=False, fill=4, marks=(1, 4))
+        train_stack(INPUTS, config, tmp_path, progress=False, fill=4, marks=(1, 4))
     checkpoints = sorted(tmp_path.glob("*.checkpoint.safetensors"))
     assert len(checkpoints) == 3
     assert {"order", "generator"} <= set(load_tensors(checkpoints[0])[0])
-    resumed = train_stack(OF, settings, tmp_path, progress=False, fill=4, marks=(1, 4))
+    resumed = train_stack(INPUTS, config, tmp_path, progress=False, fill=4, marks=(1, 4))
     for a, b in zip(whole, resumed, strict=True):
         assert a.history == b.history
         assert same(a, b)
@@ -106,10 +106,10 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(tmp_path, monkeypatch, interru
 
 def test_the_adversarial_part_pushes_codes_towards_the_prior():
     x = 4 + torch.randn(640, 24, generator=torch.Generator().manual_seed(1))
-    settings = TrainingConfig(n_layers=2, bottleneck=2, epochs=60, batch=64, threads=1, device="cpu")
+    config = TrainingConfig(n_layers=2, bottleneck=2, epochs=60, batch=64, threads=1, device="cpu")
     distance = {}
     for name in ("aae", "ae"):
-        seeds = train_stack([(x, x[:50], seed) for seed in range(4)], replace(settings, model=name), progress=False)
+        seeds = train_stack([(x, x[:50], seed) for seed in range(4)], replace(config, model=name), progress=False)
         codes = [one.model.encoder(x).detach() for one in seeds]
         distance[name] = sum(float(h.mean(0).norm() + (h.std(0) - 1).abs().sum()) for h in codes) / 4
     # One seed's ratio lies between 0.3 and 0.9, and rounding moves it by 0.1; that of these four's means is 0.49.

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rapp import training
+from rapp import stacks
 from rapp.cache import load_tensors, save_tensors
 from rapp.config import TrainingConfig
 from rapp.stacks import train
@@ -32,16 +32,16 @@ def same(a, b):
 
 @pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 def test_one_seed_gives_the_same_bits_whatever_ran_before(model):
-    settings = replace(SMALL, model=model)
-    first = train(X, X_VAL, settings, seed=5, progress=False)
+    config = replace(SMALL, model=model)
+    first = train(X, X_VAL, config, seed=5, progress=False)
     state = torch.get_rng_state()
     torch.rand(7)
-    second = train(X, X_VAL, settings, seed=5, progress=False)
+    second = train(X, X_VAL, config, seed=5, progress=False)
     assert same(first, second)
     assert [e["loss"] for e in first.history] == [e["loss"] for e in second.history]
-    assert not same(first, train(X, X_VAL, settings, seed=6, progress=False))
+    assert not same(first, train(X, X_VAL, config, seed=6, progress=False))
     torch.set_rng_state(state)
-    train(X, X_VAL, settings, seed=5, progress=False)
+    train(X, X_VAL, config, seed=5, progress=False)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -56,15 +56,15 @@ def test_training_learns_and_keeps_the_best_epoch():
 
 @pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 def test_resuming_is_bit_equal(tmp_path, model):
-    settings = replace(SMALL, model=model, epochs=6)
-    whole = Run(X, X_VAL, settings, 1)
+    config = replace(SMALL, model=model, epochs=6)
+    whole = Run(X, X_VAL, config, 1)
     for _ in range(6):
         whole.epoch()
-    half = Run(X, X_VAL, settings, 1)
+    half = Run(X, X_VAL, config, 1)
     for _ in range(3):
         half.epoch()
     save_tensors(tmp_path / "c.safetensors", *half.state())
-    resumed = Run(X, X_VAL, settings, 1)
+    resumed = Run(X, X_VAL, config, 1)
     resumed.restore(*load_tensors(tmp_path / "c.safetensors"))
     for _ in range(3):
         resumed.epoch()
@@ -75,8 +75,8 @@ def test_resuming_is_bit_equal(tmp_path, model):
 
 def test_train_takes_an_interrupted_run_up_from_its_checkpoint(tmp_path, monkeypatch, interrupted):
     whole = train(X, X_VAL, SMALL, seed=2, progress=False)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
+    monkeypatch.setattr(stacks, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(stacks, "CHECKPOINT_SHARE", float("inf"))
     calls = interrupted(Run)
     with pytest.raises(KeyboardInterrupt):
         train(X, X_VAL, SMALL, seed=2, cache=tmp_path, progress=False)
@@ -91,10 +91,10 @@ ENDLESS = replace(SMALL, epochs=10**9)  # however fast the machine is and howeve
 KILLED = """
 import sys
 from pathlib import Path
-from rapp import training
+from rapp import stacks
 from tests.test_training import ENDLESS, X, X_VAL
-training.CHECKPOINT_SECONDS = 0
-training.train(X, X_VAL, ENDLESS, seed=2, cache=Path(sys.argv[1]), progress=False)
+stacks.CHECKPOINT_SECONDS = 0
+stacks.train(X, X_VAL, ENDLESS, seed=2, cache=Path(sys.argv[1]), progress=False)
 """
 
 
@@ -109,7 +109,7 @@ def test_a_kill_leaves_a_whole_checkpoint(tmp_path):
     run = Run(X, X_VAL, ENDLESS, 2)
     run.restore(*load_tensors(checkpoint))
     assert run.history
-    fresh = Run(X, X_VAL, run.settings, 2)
+    fresh = Run(X, X_VAL, run.config, 2)
     with pinned(SMALL.threads):
         for _ in run.history:
             fresh.epoch()
@@ -126,8 +126,8 @@ def test_the_cache_is_used_and_its_key_holds_what_matters(tmp_path):
     assert again.seconds == first.seconds
     assert again.history == first.history
     assert file.stat().st_mtime_ns == written
-    for x, settings, seed in ((X, SMALL, 2), (X, replace(SMALL, epochs=5), 1), (X + 1e-6, SMALL, 1)):
-        train(x, X_VAL, settings, seed=seed, cache=tmp_path, progress=False)
+    for x, config, seed in ((X, SMALL, 2), (X, replace(SMALL, epochs=5), 1), (X + 1e-6, SMALL, 1)):
+        train(x, X_VAL, config, seed=seed, cache=tmp_path, progress=False)
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -165,12 +165,12 @@ def test_compiling_trains_the_same_model_up_to_rounding():
 
 
 def test_a_log_says_what_is_trained_and_the_time_left_and_nothing_goes_to_stdout(capsys, monkeypatch):
-    monkeypatch.setattr(training, "LOG_SECONDS", -1)
+    monkeypatch.setattr(stacks, "LOG_SECONDS", -1)
     train(X, X_VAL, SMALL, progress=True)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("rapp: ae, 4 epochs on cpu\n")
-    assert re.search(r"ae, epoch 1 of 4, about \d+ min left", err)  # how many, a busy machine decides
+    assert re.search(r"ae, 1 of 4 epochs, about \d+ min left", err)  # how many, a busy machine decides
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_log_says_what_is_trained_and_the_time_left_and_nothing_goes_to_stdout
         ({"hidden": (4,)}, ["hidden=(4,)", "2 positive widths"]),
     ],
 )
-def test_bad_settings_are_named(change, words):
+def test_bad_config_are_named(change, words):
     with pytest.raises(ValueError, match=r".+") as error:
         replace(SMALL, **change)
     assert all(word in str(error.value) for word in words)

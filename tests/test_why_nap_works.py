@@ -15,22 +15,22 @@ TINY = TrainingConfig(model="vae", n_layers=2, bottleneck=2, samples=1, epochs=3
 def test_over_epochs_is_the_run_that_a_trial_makes(blobs):
     cell = Cell(replace(TINY, precision="float64"), "1")  # in which a model trained alone is the one of a stack
     trial = run(blobs, [cell])[0]
-    best = trial.trained.best_epoch
+    best = trial.detector.trained.best_epoch
     table = why_nap_works.over_epochs(blobs, cell, at={best, 4})
     assert sorted(table["epoch"].unique()) == sorted({best, 4})
     at_best = table[table["epoch"] == best]
     assert dict(zip(at_best["score"], at_best["auroc"], strict=True)) == pytest.approx(trial.aurocs(), abs=SWAPS)
-    assert at_best["val_error"].unique() == pytest.approx([trial.val_error])
+    assert at_best["val_error"].unique() == pytest.approx([trial.detector.val_error])
 
 
 def test_in_double_changes_precision_alone(blobs):
     trial = run(blobs, [Cell(TINY, "1")])[0]
     double = why_nap_works.in_double(trial)
-    d, single = (t.pathway().differences(t.x("test")) for t in (double, trial))
+    d, single = (t.detector.pathway().differences(t.tensor("test")) for t in (double, trial))
     assert d.dtype == torch.float64
     np.testing.assert_allclose(d, single, atol=1e-4)
-    assert trial.trained.model is not double.trained.model
-    assert next(trial.trained.model.parameters()).dtype == torch.float32
+    assert trial.detector.trained.model is not double.detector.trained.model
+    assert next(trial.detector.trained.model.parameters()).dtype == torch.float32
 
 
 def test_over_epochs_asks_for_no_epochs_of_the_settings(blobs):
@@ -57,7 +57,7 @@ def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):
 
 
 def test_the_last_layer_adds_no_independent_direction(trial):
-    assert why_nap_works.independent(trial, 10**6) == trial.whitening.rank
+    assert why_nap_works.independent(trial, 10**6) == trial.detector.whitening.rank
     assert why_nap_works.independent(trial, 5) == 4
 
 
