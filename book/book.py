@@ -18,7 +18,7 @@ SHARE_MODELS = ("02_when_reconstruction_fails", "03_rapp", "04_base_models")
 
 
 def jobs_asked(text: str, makeflags: str = "") -> int:
-    """How many notebooks run side by side: JOBS, or else the number of ``make -j``, or else one.
+    """This returns how many notebooks run side by side: JOBS, or else the number of ``make -j``, or else one.
 
     Raises:
         ValueError: JOBS is no such number.
@@ -32,7 +32,7 @@ def jobs_asked(text: str, makeflags: str = "") -> int:
 
 
 def environment(jobs: int) -> dict[str, str]:
-    """The environment of each of some notebooks side by side, with its share of the cores.
+    """This returns the environment of each of some notebooks side by side, with its share of the cores.
 
     Threads that wait for a busy core are many times slower.
     """
@@ -44,7 +44,7 @@ def environment(jobs: int) -> dict[str, str]:
 
 
 def groups(stale: Sequence[keys.Run]) -> list[list[keys.Run]]:
-    """The runs in groups, which may run side by side; those within one group may not."""
+    """This returns the runs in groups, which may run side by side; those within one group may not."""
     found: dict[tuple[Path, str], list[keys.Run]] = {}
     for run in stale:
         name = run.notebook.stem
@@ -53,7 +53,7 @@ def groups(stale: Sequence[keys.Run]) -> list[list[keys.Run]]:
 
 
 def command(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
-    """The command that executes one notebook in a process of its own."""
+    """This returns the command that executes one notebook in a process of its own."""
     words = {"dataset": run.dataset, "label": run.label, "profile": what.profile, "params": what.params}
     words |= {"key": run.key, "scheduler": scheduler}
     paths = [os.path.relpath(run.notebook), str(run.output)]
@@ -61,7 +61,7 @@ def command(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
 
 
 def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run], list[str]]) -> int:
-    """Execute notebooks, so many side by side, and start no other after the first failure; the exit status."""
+    """This executes notebooks, so many side by side, until one fails, and returns the exit status."""
     waiting = groups(stale)
     jobs = max(1, min(jobs, len(waiting)))
     env = environment(jobs)
@@ -69,7 +69,7 @@ def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run
     processes: list[subprocess.Popen] = []
 
     def work(group: list[keys.Run]) -> None:
-        """Execute the notebooks of one group one after another."""
+        """This executes the notebooks of one group one after another and keeps the status of one that fails."""
         for run in group:
             if statuses:
                 return
@@ -91,7 +91,7 @@ def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run
 
 
 def options() -> argparse.ArgumentParser:
-    """The options of the command line; what is not given is as for ``make book`` alone."""
+    """This returns the command line's options; what is not given is as for ``make book`` alone."""
     parser = argparse.ArgumentParser(prog="book/book.py", description=__doc__)
     parser.add_argument("--build", type=Path, default=Path("book/_build"), help="the build folder")
     parser.add_argument("--dataset", default="mnist-5k", help="a data set's name, or the path of a table")
@@ -105,7 +105,7 @@ def options() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Bring the book up to date; returns the exit status. What goes wrong is told in one line."""
+    """This brings the book up to date and returns the exit status. What goes wrong is told in one line."""
     arguments = options().parse_args(words)
     build: Path = arguments.build
     try:

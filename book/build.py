@@ -269,7 +269,7 @@ def build(folder: Path, keys: list[str] | None) -> int:
         last = out / ".built" / "keys.json"
         if keys is None:
             keys = json.loads(last.read_text()) if last.exists() else []
-        key = book_keys.site_key(folder, keys)  # of what is there now: what is edited from here on makes it stale
+        made_of = book_keys.site_key(folder, keys)  # now: what is edited from here on makes the site stale
         order = [entry["file"] for entry in yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))["chapters"]]
         books = {("." if i == 0 else key.replace("/", "-")): key for i, key in enumerate(keys)} or {".": ""}
         reruns = sorted((folder / "runs" / "reruns").glob("*/[0-9]*.ipynb"))
@@ -291,7 +291,7 @@ def build(folder: Path, keys: list[str] | None) -> int:
                 shutil.copytree(part, new / path, copy_function=_link, dirs_exist_ok=True)
             (new / ".built").mkdir()
             (new / ".built" / "keys.json").write_text(json.dumps(keys))
-            (new / ".built" / "key").write_text(key, encoding="utf-8")
+            (new / ".built" / "key").write_text(made_of, encoding="utf-8")
             swap(new, out)
         for old in set(rendered.iterdir()) - set(parts.values()):
             shutil.rmtree(old)

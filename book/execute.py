@@ -67,12 +67,12 @@ def execute(notebook: Path, output: Path, parameters: dict[str, object], key: st
 
 
 def leave_out(notebook: Path, output: Path, why: str, key: str) -> None:
-    """Write a notebook without cells that says in its metadata why."""
+    """This writes a notebook without cells that says in its metadata why."""
     write(nbformat.v4.new_notebook(metadata={"rapp": {"left_out": why, "title": title(notebook)}}), output, key)
 
 
 def write(notebook: nbformat.NotebookNode, output: Path, key: str) -> None:
-    """Write an executed notebook with its key, by which ``keys.stored_key`` knows it; it is whole or absent."""
+    """This writes an executed notebook with its key, for ``keys.stored_key``; it is whole or absent."""
     beside = output.with_suffix(".running.ipynb")
     notebook.metadata["rapp"] = {**notebook.metadata.get("rapp", {}), "key": key}
     nbformat.write(notebook, beside)
@@ -85,7 +85,7 @@ def title(notebook: Path) -> str:
 
 
 def made_meanwhile(output: Path, key: str, asked: float) -> bool:
-    """Whether another build has made it: by its key or, where there is none, since the time that it was asked for."""
+    """This returns whether another build has made it: by its key or, without one, since it was asked for."""
     if key:
         return keys.stored_key(output) == key
     return output.exists() and output.stat().st_mtime > asked

@@ -21,7 +21,7 @@ LENGTH = 8  # of a checksum in a folder's name
 
 @dataclass(frozen=True)
 class Asked:
-    """What a book is made of: data sets by name or by a table's path, and what all their chapters are run with."""
+    """A book is made of data sets, by name or by a table's path, and all their chapters are run with these words."""
 
     datasets: tuple[str, ...]
     label: str
@@ -31,7 +31,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Run:
-    """One chapter on one data set: the notebook, where it goes once executed, and the key of all it depends on."""
+    """One chapter is to be run on one data set: from ``notebook`` to ``output``; the key is of all it depends on."""
 
     notebook: Path
     output: Path
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Chapter:
-    """What a build has to know of a notebook before it is run."""
+    """This is what a build has to know of a notebook before it is run."""
 
     path: Path
     digest: str
@@ -51,7 +51,7 @@ class Chapter:
 
 
 def asked(dataset: str, datasets: str, label: str, profile: str, params: str) -> Asked:
-    """What the words of a command line ask for; ``datasets`` may name several and goes before ``dataset``.
+    """This returns what a command line asks for; ``datasets`` may name several and goes before ``dataset``.
 
     Raises:
         ValueError: a data set or profile that is not one word.
@@ -65,22 +65,22 @@ def asked(dataset: str, datasets: str, label: str, profile: str, params: str) ->
 
 
 def is_table(dataset: str) -> bool:
-    """Whether a data set is the path of a table; no other name has a dot."""
+    """This returns whether a data set is the path of a table; no other name has a dot."""
     return "." in dataset
 
 
 def label_of(dataset: str, label: str) -> str:
-    """The label column, which only a table takes; "" for a data set that has labels of its own."""
+    """This returns the label column of a table, and "" for a data set that has labels of its own."""
     return label if is_table(dataset) else ""
 
 
 def checksum(*parts: str) -> str:
-    """The SHA-256 of some texts, in hexadecimal; where one text ends and the next begins counts, too."""
+    """This returns one SHA-256 of some texts, in hexadecimal; where one ends and the next begins counts, too."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def folder_name(dataset: str, label: str, profile: str, params: str) -> str:
-    """The folder under ``runs`` of one data set's chapters, which carries all that they are run with.
+    """This returns the folder under ``runs`` of one data set's chapters; it carries all that they are run with.
 
     It is ``digits/tiny`` or, for the table ``my/parts.csv`` with other parameters, ``parts-1a2b3c4d/tiny-5e6f7a8b``.
     """
@@ -91,7 +91,7 @@ def folder_name(dataset: str, label: str, profile: str, params: str) -> str:
 
 
 def digest(paths: Iterable[Path], root: Path = ROOT) -> str:
-    """One checksum over the names and contents of some files; a file that cannot be read counts as an absent one."""
+    """This returns one checksum of some files' names and contents; one that cannot be read counts as absent."""
     parts = []
     for path in sorted(paths):
         try:
@@ -104,19 +104,19 @@ def digest(paths: Iterable[Path], root: Path = ROOT) -> str:
 
 
 def module_files(root: Path = ROOT) -> list[Path]:
-    """The files that every chapter depends on: the code, the pinned versions and the numbers of the paper."""
+    """This returns the files that every chapter depends on: code, pinned versions and the paper's numbers."""
     code = [path for folder in ("rapp", "book/rappbook") for path in (root / folder).rglob("*.py")]
     return [*code, root / "book" / "execute.py", root / ".constraints.txt", *(root / "book" / "paper").glob("*")]
 
 
 def row_files(root: Path = ROOT) -> list[Path]:
-    """The files of published rows; the plan says what should be published, and no chapter shows it."""
+    """This returns the files of published rows; the plan is none, for no chapter shows what should be published."""
     results = root / "book" / "results"
     return [path for path in results.rglob("*") if path.is_file() and path != results / "plan.csv"]
 
 
 def page_files(root: Path = ROOT) -> list[Path]:
-    """The files of ``book/`` that the site is made of or by: all but what some program has left there."""
+    """This returns the files of ``book/`` that the site is made of or by: all but what some program has left there."""
     book = root / "book"
     left = re.compile(r"_build|__pycache__|\..*|.*\.egg-info")
     found = (path for path in book.rglob("*") if path.is_file())
@@ -124,7 +124,7 @@ def page_files(root: Path = ROOT) -> list[Path]:
 
 
 def chapter(path: Path, root: Path = ROOT) -> Chapter:
-    """What a notebook's text says of it: whether it takes a data set, and whether its code shows published rows.
+    """This reads whether a notebook takes a data set and whether its code shows published rows, and returns both.
 
     Raises:
         ValueError: the file is no notebook.
@@ -145,18 +145,18 @@ def chapter(path: Path, root: Path = ROOT) -> Chapter:
 
 
 def chapters(root: Path = ROOT) -> list[Chapter]:
-    """The chapters that a book has without being asked for more, in its order."""
+    """This returns the chapters that a book has without being asked for more, in its order."""
     paths = sorted((root / "notebooks").glob("*.ipynb"))
     return [chapter(path, root) for path in paths if path.stem not in ON_REQUEST]
 
 
 def folders(what: Asked) -> list[str]:
-    """The folder under ``runs`` of each data set, the first one's book being the site's root."""
+    """This returns the folder under ``runs`` of each data set; the first one's book is the site's root."""
     return [folder_name(name, label_of(name, what.label), what.profile, what.params) for name in what.datasets]
 
 
 def runs(what: Asked, build: Path, root: Path = ROOT) -> list[Run]:
-    """All runs of a book, in the order in which one process would do them.
+    """This returns all runs of a book, in the order in which one process would do them.
 
     Args:
         what: data sets and parameters; chapters that take no data set run for the first one only.
@@ -178,7 +178,7 @@ def runs(what: Asked, build: Path, root: Path = ROOT) -> list[Run]:
 
 
 def stored_key(output: Path) -> str:
-    """The key that an executed notebook carries in its metadata; "" if it is absent, carries none or is not whole."""
+    """This returns the key in an executed notebook's metadata; "" if it is absent, has none or is not whole."""
     try:
         return str(json.loads(output.read_text(encoding="utf-8"))["metadata"]["rapp"]["key"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -186,12 +186,12 @@ def stored_key(output: Path) -> str:
 
 
 def stale(found: Iterable[Run]) -> list[Run]:
-    """The runs whose executed notebook is not there as they would make it now."""
+    """This returns the runs whose executed notebook is not there as they would make it now."""
     return [run for run in found if stored_key(run.output) != run.key]
 
 
 def site_key(build: Path, names: Iterable[str], root: Path = ROOT) -> str:
-    """The key of the whole site: its pages, and the executed notebooks and reruns that are there.
+    """This returns the key of the whole site: of its pages and of the executed notebooks and reruns that are there.
 
     Args:
         build: the build folder.
@@ -206,7 +206,7 @@ def site_key(build: Path, names: Iterable[str], root: Path = ROOT) -> str:
 
 
 def built_key(build: Path) -> str:
-    """The key of the site that was built last; "" if there is none."""
+    """This returns the key of the site that was built last; "" if there is none."""
     try:
         return (build / "html" / ".built" / "key").read_text(encoding="utf-8")
     except OSError:
