@@ -48,7 +48,7 @@ $(READY): pyproject.toml book/pyproject.toml .constraints.txt
 	@touch $@
 
 book: $(READY)  ## run the notebooks that are out of date and build the site (JOBS=2 runs two side by side)
-	@$(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL" \
+	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL" \
 	  --profile="$$PROFILE" --params="$$PARAMS" --jobs="$$JOBS" --scheduler="$$SCHEDULER"
 
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"

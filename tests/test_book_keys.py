@@ -341,6 +341,28 @@ def test_a_process_that_is_killed_is_a_failure_with_a_line(project, capfd):
     assert capfd.readouterr().err == "error: 01_first: its process was ended by signal 9\n"
 
 
+def test_an_interrupted_build_leaves_nothing_running(project):
+    script = f"""
+import signal, sys, book, keys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+found = keys.runs(keys.asked("digits", "", "", "tiny", ""), keys.Path("out"), keys.Path({str(project)!r}))
+wait = "import time; print(1, flush=True); time.sleep(600)"
+book.run_all(found, 2, lambda run: [sys.executable, "-S", "-c", wait])
+"""
+    build = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "book")},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert [build.stdout.readline() for _ in range(2)] == [b"1\n"] * 2
+    build.terminate()
+    assert build.wait(timeout=60) == 143
+    assert build.stdout.read() == b""  # which comes to its end when no process holds it open
+    with pytest.raises(ProcessLookupError):
+        os.killpg(build.pid, 0)
+
+
 def test_quotes_and_spaces_arrive_as_they_are(project):
     what = keys.asked("it's.csv", "", "the 'kind'", "tiny", "target='a b' seeds=2")
     run = keys.runs(what, project / "out", project)[0]
