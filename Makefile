@@ -1,59 +1,42 @@
 # `make` alone prints this help. A line after ## is a target's help.
-DATASET ?= mnist-5k
-DATASETS ?= $(DATASET)
-LABEL   ?=
-PROFILE ?= quick
-PARAMS  ?=
-BUILD   ?= book/_build
-VENV    ?= .venv
-PYTHON  ?= python3
-PIP_ARGS ?=
-PORT    ?= 8000
-OUT     ?=
-# tcp://host:8786: `make -j book` runs its notebooks on that Dask cluster.
+DATASET   ?= mnist-5k
+# several data sets, in place of the one
+DATASETS  ?=
+# the label column of a table
+LABEL     ?=
+PROFILE   ?= quick
+# "name=value name=value", as in the first code cell of a notebook
+PARAMS    ?=
+# of `make rerun`
+NOTEBOOK  ?=
+# how many notebooks, or processes of `make rows`, run side by side
+JOBS      ?=
+# tcp://host:8786: a Dask cluster on which the notebooks run
 SCHEDULER ?=
+BUILD     ?= book/_build
+# where `make rows` keeps its cells and the commit that it is pinned to; `make clean` leaves it alone
+ROWS      ?= .rows
+MINUTES   ?=
+OUT       ?=
+ID        ?=
+PORT      ?= 8000
+VENV      ?= .venv
+PYTHON    ?= python3
+PIP_ARGS  ?=
 
-PY     := $(VENV)/bin/python
-READY  := $(VENV)/.rapp-installed
-export RAPP_CACHE ?= $(abspath $(BUILD))/cache
-export JUPYTER_PREFER_ENV_PATH := 1
+PY    := $(VENV)/bin/python
+READY := $(VENV)/.rapp-installed
+RAPP_CACHE ?= $(abspath $(BUILD))/cache
+JUPYTER_PREFER_ENV_PATH := 1
+# Recipes take these as "$$NAME" from the environment, where spaces and quotes in them do no harm.
+export DATASET DATASETS LABEL PROFILE PARAMS NOTEBOOK JOBS SCHEDULER BUILD ROWS MINUTES OUT ID
+export RAPP_CACHE JUPYTER_PREFER_ENV_PATH
 
-ifneq ($(words $(DATASET)) $(words $(PROFILE)),1 1)
-$(error DATASET="$(DATASET)" and PROFILE="$(PROFILE)" must be one word each; several data sets are DATASETS="a b")
-endif
-quoted = '$(subst ','\'',$(1))'
-cksum  = $(shell printf '%s' $(call quoted,$(1)) | cksum | cut -d' ' -f1)
-# A name with a dot is the path of a table. The path of an executed notebook carries all that it was run with, so Make itself knows what is stale.
-name_of  = $(if $(findstring .,$(1)),$(firstword $(subst ., ,$(notdir $(1))))-$(call cksum,$(1) $(LABEL)),$(1))
-label_of = $(if $(findstring .,$(1)),--label $(call quoted,$(LABEL)))
-key_of   = $(call name_of,$(1))/$(PROFILE)$(if $(PARAMS),-$(call cksum,$(PARAMS)))
-KEYS     := $(foreach dataset,$(DATASETS),$(call key_of,$(dataset)))
-HTML     := $(BUILD)/html
-empty    :=
-BUILT    := $(HTML)/.built/$(subst $(empty) ,+,$(strip $(subst /,-,$(KEYS))))
-# It takes two minutes more, so the book leaves it out; `make rerun NOTEBOOK=11` adds it.
-ON_REQUEST := 11_why_nap_works.ipynb
-NOTEBOOKS := $(filter-out $(ON_REQUEST),$(notdir $(wildcard notebooks/*.ipynb)))
-# Chapters without a dataset among their parameters are the same on all; they run for the first one.
-GENERAL  := $(notdir $(shell grep -L '"dataset = ' notebooks/*.ipynb))
-CHAPTERS := $(NOTEBOOKS:%=$(BUILD)/runs/$(firstword $(KEYS))/%) \
-            $(foreach key,$(KEYS),$(patsubst %,$(BUILD)/runs/$(key)/%,$(filter-out $(GENERAL),$(NOTEBOOKS))))
-MODULE   := $(shell find rapp book/rappbook -name '*.py') .constraints.txt $(wildcard book/paper/*)
-# The chapters that show published rows; new rows make these stale and no others.
-RESULTS  := $(filter-out book/results/plan.csv,$(wildcard book/results/*.* book/results/*/*))
-SHOW_ROWS := $(notdir $(shell grep -lE 'published\.(our_rows|committed|has_rows|ablations|from_scores|about)' notebooks/*.ipynb))
-PAGES    := $(shell find book -type f -not -path '*/_build/*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
-SETTINGS  = --profile $(call quoted,$(PROFILE)) --params $(call quoted,$(PARAMS))
-
-# Where `make rows` keeps its cells and the commit that it is pinned to; `make clean` leaves it alone.
-ROWS    ?= .rows
-
-.PHONY: help book rerun results table rows rows-status rows-publish row serve test bench lint format clean
-.DELETE_ON_ERROR:
+.PHONY: help book rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
 
 help:  ## show this help
 	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
-	@echo "       [DATASET=table.csv LABEL=column] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"]"
+	@echo "       [DATASET=table.csv LABEL=column] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"] [JOBS=2]"
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY)  ## set up the environment, pinned by .constraints.txt (the other targets do it by themselves)
@@ -64,50 +47,40 @@ $(READY): pyproject.toml book/pyproject.toml .constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint .constraints.txt --editable '.[book,dev]' --editable ./book
 	@touch $@
 
-book: $(BUILT)  ## run the notebooks and build the site
-	@echo "The book: $(HTML)/index.html"
-
-$(BUILT): $(CHAPTERS) $(PAGES)
-	@$(PY) book/build.py --build $(BUILD) $(KEYS)
-
-# One data set's chapters. 02, 03 and 04 share trained models, so they do not run side by side.
-define chapters
-$(BUILD)/runs/$(2)/%.ipynb: notebooks/%.ipynb $(MODULE) book/execute.py $(wildcard $(1)) | $(READY)
-	@$(PY) book/execute.py $$< $$@ --dataset $(call quoted,$(1)) $(call label_of,$(1)) $$(SETTINGS) \
-	  $(if $(SCHEDULER),--scheduler $(call quoted,$(SCHEDULER)))
-$(SHOW_ROWS:%=$(BUILD)/runs/$(2)/%): $(RESULTS)
-$(BUILD)/runs/$(2)/03_rapp.ipynb: | $(BUILD)/runs/$(2)/02_when_reconstruction_fails.ipynb
-$(BUILD)/runs/$(2)/04_base_models.ipynb: | $(BUILD)/runs/$(2)/03_rapp.ipynb
-endef
-$(foreach dataset,$(DATASETS),$(eval $(call chapters,$(dataset),$(call key_of,$(dataset)))))
+book: $(READY)  ## run the notebooks that are out of date and build the site (JOBS=2 runs two side by side)
+	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL" \
+	  --profile="$$PROFILE" --params="$$PARAMS" --jobs="$$JOBS" --scheduler="$$SCHEDULER"
 
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
-	@$(PY) book/rerun.py --build $(BUILD) --notebook $(call quoted,$(NOTEBOOK)) --dataset $(call quoted,$(DATASET)) \
-	  $(call label_of,$(DATASET)) $(SETTINGS)
+	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL" \
+	  --profile="$$PROFILE" --params="$$PARAMS"
 
 results: $(READY)  ## put the cells of `rapp run` and `rapp ablate` among the published rows (OUT="folder folder")
-	@$(PY) book/rows.py publish --out $(foreach folder,$(or $(OUT),$(error say OUT=folder, where rapp run put its cells)),$(call quoted,$(folder)))
+	@$(PY) book/rows.py publish --out $${OUT:?say OUT=folder, where rapp run put its cells}
 
 table: $(READY)  ## print the paper's tables beside the published rows, or beside cells (OUT=folder)
-	@$(PY) book/rows.py table $(if $(OUT),--out $(foreach folder,$(OUT),$(call quoted,$(folder))))
+	@$(PY) book/rows.py table $${OUT:+--out $$OUT}
 
 rows: $(READY)  ## train what book/results/plan.csv lacks, for hours (MINUTES=150 JOBS=2); interrupt it at any time
-	@nice -n 19 $(PY) book/rows.py run --home $(call quoted,$(ROWS)) $(if $(MINUTES),--minutes $(call quoted,$(MINUTES))) $(if $(JOBS),--jobs $(call quoted,$(JOBS)))
+	@nice -n 19 $(PY) book/rows.py run --home="$$ROWS" $${MINUTES:+--minutes="$$MINUTES"} $${JOBS:+--jobs="$$JOBS"}
 
 rows-status: $(READY)  ## say for each block of the plan what is done and what the rest costs
-	@$(PY) book/rows.py status --home $(call quoted,$(ROWS))
+	@$(PY) book/rows.py status --home="$$ROWS"
 
 rows-publish: $(READY)  ## put the finished cells of `make rows` among the published rows
-	@$(PY) book/rows.py publish --home $(call quoted,$(ROWS))
+	@$(PY) book/rows.py publish --home="$$ROWS"
 
 row: $(READY)  ## train one published row again and compare (ID="paper epochs=10/mnist/multimodal/vae/1/0")
-	@LOKY_MAX_CPU_COUNT=1 $(PY) book/rows.py row --id $(call quoted,$(ID))
+	@LOKY_MAX_CPU_COUNT=1 $(PY) book/rows.py row --id="$$ID"
 
 serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
-	$(PY) -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
+	$(PY) -m http.server --bind 127.0.0.1 --directory "$$BUILD/html" $(PORT)
 
 test: $(READY)  ## run every test, the smallest book included
 	$(PY) -m pytest
+
+test-fast: $(READY)  ## run every test but those of the book and the browser, at most 3 minutes
+	$(PY) -m pytest -m "not slow"
 
 bench: $(READY)  ## measure the speed ratios that README.md states
 	$(PY) tests/bench.py
@@ -122,4 +95,4 @@ format: $(READY)  ## format the code
 	$(PY) -m ruff check --fix .
 
 clean:  ## remove the book, executed notebooks and trained models (not .venv)
-	rm -rf $(BUILD)
+	rm -rf "$$BUILD"

@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
+import keys as book_keys
 from execute import locked, title
 from rapp.models import MODELS
 from rappbook import paper_tables, published
@@ -268,6 +269,7 @@ def build(folder: Path, keys: list[str] | None) -> int:
         last = out / ".built" / "keys.json"
         if keys is None:
             keys = json.loads(last.read_text()) if last.exists() else []
+        made_of = book_keys.site_key(folder, keys)  # now: what is edited from here on makes the site stale
         order = [entry["file"] for entry in yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))["chapters"]]
         books = {("." if i == 0 else key.replace("/", "-")): key for i, key in enumerate(keys)} or {".": ""}
         reruns = sorted((folder / "runs" / "reruns").glob("*/[0-9]*.ipynb"))
@@ -289,16 +291,11 @@ def build(folder: Path, keys: list[str] | None) -> int:
                 shutil.copytree(part, new / path, copy_function=_link, dirs_exist_ok=True)
             (new / ".built").mkdir()
             (new / ".built" / "keys.json").write_text(json.dumps(keys))
-            (new / ".built" / mark(keys)).touch()
+            (new / ".built" / "key").write_text(made_of, encoding="utf-8")
             swap(new, out)
         for old in set(rendered.iterdir()) - set(parts.values()):
             shutil.rmtree(old)
     return 0
-
-
-def mark(keys: list[str]) -> str:
-    """The name of the empty file by which Make sees what the site was built from."""
-    return "+".join(key.replace("/", "-") for key in keys) or "reruns"
 
 
 def _link(source: str, target: str) -> None:

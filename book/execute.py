@@ -12,10 +12,10 @@ from typing import TextIO
 
 import nbformat
 import papermill
-from joblib import cpu_count
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+import keys
 from rapp.cache import lock
 from rapp.config import ParameterError, parse
 from rapp.data import DataError, Dataset
@@ -58,21 +58,28 @@ def locked(path: Path, what: str) -> TextIO:
     return lock(path.with_name(f".{path.name}.lock"), busy=f"{what}: another build is at it")
 
 
-def execute(notebook: Path, output: Path, parameters: dict[str, object]) -> None:
+def execute(notebook: Path, output: Path, parameters: dict[str, object], key: str) -> None:
     """Run beside the output, then rename. A notebook that failed is kept under another name, to be read."""
     beside = output.with_suffix(".running.ipynb")
-    papermill.execute_notebook(
+    done = papermill.execute_notebook(
         str(notebook), str(beside), parameters, kernel_name="python3", progress_bar=False, log_output=False,
         stderr_file=sys.stderr, start_timeout=600,  # on a busy machine a kernel needs more than papermill's minute
         extra_arguments=["--log-level=CRITICAL"],  # to the kernel its own end may be an ERROR
     )  # fmt: skip
+    write(done, output, key)
+
+
+def leave_out(notebook: Path, output: Path, why: str, key: str) -> None:
+    """This writes a notebook without cells that says in its metadata why."""
+    write(nbformat.v4.new_notebook(metadata={"rapp": {"left_out": why, "title": title(notebook)}}), output, key)
+
+
+def write(notebook: nbformat.NotebookNode, output: Path, key: str) -> None:
+    """This writes an executed notebook with its key, for ``keys.stored_key``; it is whole or absent."""
+    beside = output.with_suffix(".running.ipynb")
+    notebook.metadata["rapp"] = {**notebook.metadata.get("rapp", {}), "key": key}
+    nbformat.write(notebook, beside)
     beside.replace(output)
-
-
-def leave_out(notebook: Path, output: Path, why: str) -> None:
-    """A notebook without cells that says in its metadata why."""
-    empty = nbformat.v4.new_notebook(metadata={"rapp": {"left_out": why, "title": title(notebook)}})
-    nbformat.write(empty, output)
 
 
 def title(notebook: Path) -> str:
@@ -80,28 +87,36 @@ def title(notebook: Path) -> str:
     return nbformat.read(notebook, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
 
 
-def share_cores() -> None:
-    """Under ``make -j4`` take a fourth of the cores: threads that wait for a busy core are many times slower."""
-    if jobs := re.search(r"(?<!\S)-j(\d+)", os.environ.get("MAKEFLAGS", "")):
-        os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(max(1, cpu_count() // int(jobs[1]))))  # rapp asks joblib
+def made_meanwhile(output: Path, key: str, asked: float) -> bool:
+    """Return whether another build has made it: by its key or, without one, since it was asked for."""
+    if key:
+        return keys.stored_key(output) == key
+    return output.exists() and output.stat().st_mtime > asked
 
 
-def run(notebook: Path, output: Path, parameters: dict[str, object]) -> int:
-    """Check, then execute or leave out; the exit status. What goes wrong is told in one line."""
+def run(notebook: Path, output: Path, parameters: dict[str, object], key: str = "") -> int:
+    """Check, then execute or leave out; the exit status. What goes wrong is told in one line.
+
+    Args:
+        notebook: the chapter.
+        output: the executed notebook to be.
+        parameters: what it is run with.
+        key: of all that it depends on (``keys.runs``); "" for what is always run again.
+    """
     name, asked = notebook.stem, time.time()
     try:
         with locked(output, name):
-            if output.exists() and output.stat().st_mtime > asked:
+            if made_meanwhile(output, key, asked):
                 print(f"{name}: the other build has made it", file=sys.stderr)
                 return 0
             taken, data = check(notebook, parameters)
             if why := lacks(notebook, data, {**defaults(notebook), **taken}):
                 print(f"{name}: {why}; left out", file=sys.stderr)
-                leave_out(notebook, output, why)
+                leave_out(notebook, output, why, key)
                 return 0
             settings = ", ".join(f"{key} {value}" for key, value in taken.items() if value is not None)
             print(f"{name}: running ({settings})", file=sys.stderr, flush=True)
-            execute(notebook, output, taken)
+            execute(notebook, output, taken, key)
     except (ParameterError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -121,7 +136,7 @@ def on_cluster(arguments: argparse.Namespace) -> int:
     """The same command on a worker of a Dask cluster that shares this folder; its messages, its exit status."""
     names = ("RAPP_CACHE", "RAPP_DATA", "JUPYTER_PREFER_ENV_PATH")  # the rest is the worker's own, such as its GPU
     environment = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
-    words = [f"--{name}={getattr(arguments, name)}" for name in ("dataset", "label", "profile", "params")]
+    words = [f"--{name}={getattr(arguments, name)}" for name in ("dataset", "label", "profile", "params", "key")]
     notebook, output = arguments.notebook, arguments.output
     command = ["env", *environment, sys.executable, os.path.abspath(__file__), str(notebook), str(output), *words]
     shared = f"each worker needs {os.getcwd()}, shared with this machine"
@@ -151,7 +166,8 @@ def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def parameters_of(arguments: argparse.Namespace) -> dict[str, object]:
     """``options`` as a notebook's parameters."""
-    label = {"label": arguments.label} if arguments.label else {}
+    name = keys.label_of(arguments.dataset, arguments.label)
+    label = {"label": name} if name else {}
     return {"dataset": arguments.dataset, **label, "profile": arguments.profile, **parse(arguments.params)}
 
 
@@ -160,6 +176,7 @@ def main() -> int:
     parser.add_argument("notebook", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--scheduler", default="", help="run it on a Dask cluster, such as tcp://host:8786")
+    parser.add_argument("--key", default="", help="of all that the result depends on; it goes into its metadata")
     arguments = options(parser).parse_args()
     try:
         if arguments.scheduler:
@@ -168,8 +185,7 @@ def main() -> int:
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    share_cores()
-    return run(arguments.notebook, arguments.output, parameters)
+    return run(arguments.notebook, arguments.output, parameters, arguments.key)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import nbformat
 
 import build
 import execute
+import keys
 from rapp.config import ParameterError
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -39,12 +40,13 @@ def main() -> int:
     parser.add_argument("--build", type=Path, required=True, help="the build folder")
     arguments = execute.options(parser).parse_args()
     try:
+        keys.asked(arguments.dataset, "", arguments.label, arguments.profile, arguments.params)
         notebook = chapter(arguments.notebook)
         parameters = execute.parameters_of(arguments)
         mine = execute.defaults(notebook)
         if foreign := [name for name in execute.parse(arguments.params) if name not in mine]:
             raise ParameterError(f"PARAMS: chapter {notebook.stem[:2]} has no {foreign[0]!r}; it has {', '.join(mine)}")
-    except ParameterError as error:
+    except ValueError as error:  # a ParameterError is one
         print(f"error: {error}", file=sys.stderr)
         return 2
     name = folder_name(notebook, parameters)

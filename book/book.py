@@ -1,0 +1,135 @@
+"""``make book``: run the chapters that are stale, then render the site if anything in it has changed."""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keys
+
+EXECUTE = Path(__file__).with_name("execute.py")
+# They share trained models, so they run one after another and each model is trained once.
+SHARE_MODELS = ("02_when_reconstruction_fails", "03_rapp", "04_base_models")
+
+
+def jobs_asked(text: str, makeflags: str = "") -> int:
+    """Return how many notebooks run side by side: JOBS, or else the number of ``make -j``, or else one.
+
+    Raises:
+        ValueError: JOBS is no such number.
+    """
+    if not text.strip():
+        given = re.search(r"(?<!\S)-j(\d+)", makeflags)
+        return max(1, int(given[1])) if given else 1
+    if not re.fullmatch(r"\s*0*[1-9]\d{0,3}\s*", text):
+        raise ValueError(f"JOBS={text} must be a whole number of at least 1")
+    return int(text)
+
+
+def environment(jobs: int) -> dict[str, str]:
+    """Return the environment of each of some notebooks side by side, with its share of the cores.
+
+    Threads that wait for a busy core are many times slower.
+    """
+    if jobs == 1:
+        return dict(os.environ)
+    import joblib  # here, for it takes a while and a build with nothing to do needs none of it
+
+    return {"LOKY_MAX_CPU_COUNT": str(max(1, joblib.cpu_count() // jobs)), **os.environ}
+
+
+def groups(stale: Sequence[keys.Run]) -> list[list[keys.Run]]:
+    """Return the runs in groups, which may run side by side; those within one group may not."""
+    found: dict[tuple[Path, str], list[keys.Run]] = {}
+    for run in stale:
+        name = run.notebook.stem
+        found.setdefault((run.output.parent, "" if name in SHARE_MODELS else name), []).append(run)
+    return list(found.values())
+
+
+def command(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
+    """Return the command that executes one notebook in a process of its own."""
+    words = {"dataset": run.dataset, "label": run.label, "profile": what.profile, "params": what.params}
+    words |= {"key": run.key, "scheduler": scheduler}
+    paths = [os.path.relpath(run.notebook), str(run.output)]
+    return [sys.executable, str(EXECUTE), *paths, *(f"--{name}={value}" for name, value in words.items())]
+
+
+def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run], list[str]]) -> int:
+    """Execute notebooks, so many side by side, until one fails, and returns the exit status."""
+    waiting = groups(stale)
+    jobs = max(1, min(jobs, len(waiting)))
+    env = environment(jobs)
+    statuses: list[int] = []
+    processes: list[subprocess.Popen] = []
+
+    def work(group: list[keys.Run]) -> None:
+        """Execute the notebooks of one group one after another and keeps the status of one that fails."""
+        for run in group:
+            if statuses:
+                return
+            processes.append(process := subprocess.Popen(command_of(run), env=env))
+            if (status := process.wait()) < 0 and not statuses:
+                print(f"error: {run.notebook.stem}: its process was ended by signal {-status}", file=sys.stderr)
+            if status:
+                statuses.append(status if status > 0 else 1)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            list(pool.map(work, waiting))
+        except BaseException:  # an interruption: nothing that was started may go on without us
+            statuses.append(1)
+            for process in processes:
+                process.terminate()
+            raise
+    return statuses[0] if statuses else 0
+
+
+def options() -> argparse.ArgumentParser:
+    """Return the command line's options; what is not given is as for ``make book`` alone."""
+    parser = argparse.ArgumentParser(prog="book/book.py", description=__doc__)
+    parser.add_argument("--build", type=Path, default=Path("book/_build"), help="the build folder")
+    parser.add_argument("--dataset", default="mnist-5k", help="a data set's name, or the path of a table")
+    parser.add_argument("--datasets", default="", help='several of them, such as "mnist-5k digits"')
+    parser.add_argument("--label", default="", help="the label column of a table")
+    parser.add_argument("--profile", default="quick", help="quick, paper or tiny")
+    parser.add_argument("--params", default="", help='"name=value name=value"')
+    parser.add_argument("--jobs", default="", help="how many notebooks run side by side")
+    parser.add_argument("--scheduler", default="", help="run them on a Dask cluster, such as tcp://host:8786")
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Bring the book up to date and returns the exit status. What goes wrong is told in one line."""
+    arguments = options().parse_args(words)
+    build: Path = arguments.build
+    try:
+        what = keys.asked(arguments.dataset, arguments.datasets, arguments.label, arguments.profile, arguments.params)
+        jobs = jobs_asked(arguments.jobs, os.environ.get("MAKEFLAGS", ""))
+        stale = keys.stale(keys.runs(what, build))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if stale and (status := run_all(stale, jobs, lambda run: command(run, what, arguments.scheduler))):
+        return status
+    names = keys.folders(what)
+    if keys.built_key(build) != keys.site_key(build, names):
+        import build as site  # here, for it imports torch
+
+        if status := site.build(build, names):
+            return status
+    print(f"The book: {build / 'html' / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
