@@ -70,12 +70,12 @@ def execute(notebook: Path, output: Path, parameters: dict[str, object], key: st
 
 
 def leave_out(notebook: Path, output: Path, why: str, key: str) -> None:
-    """This writes a notebook without cells that says in its metadata why."""
+    """Write a notebook without cells that says in its metadata why."""
     write(nbformat.v4.new_notebook(metadata={"rapp": {"left_out": why, "title": title(notebook)}}), output, key)
 
 
 def write(notebook: nbformat.NotebookNode, output: Path, key: str) -> None:
-    """This writes an executed notebook with its key, for ``keys.stored_key``; it is whole or absent."""
+    """Write an executed notebook with its key, for ``keys.stored_key``; it is whole or absent."""
     beside = output.with_suffix(".running.ipynb")
     notebook.metadata["rapp"] = {**notebook.metadata.get("rapp", {}), "key": key}
     nbformat.write(notebook, beside)

@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Chapter:
-    """This is what a build has to know of a notebook before it is run."""
+    """What a build has to know of a notebook before it is run."""
 
     path: Path
     digest: str
