@@ -8,7 +8,7 @@ LeakyReLU(0.01), and the last one of encoder and decoder Linear → BatchNorm. B
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -169,17 +169,10 @@ class AdversarialAutoencoder(Autoencoder):
 
     WIDTH, DROPOUT, LR = 64, 0.2, 5e-4  # of the discriminator's two hidden layers
 
-    def __init__(
-        self,
-        n_features: int,
-        bottleneck: int = 20,
-        n_layers: int = 10,
-        hidden: Sequence[int] | None = None,
-        kind: str = "paper",
-    ):
-        super().__init__(n_features, bottleneck, n_layers, hidden, kind)
-        sizes = (bottleneck, self.WIDTH, self.WIDTH, 1)
-        self.discriminator = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
+    def __init__(self, *sizes: Any, **named_sizes: Any):
+        super().__init__(*sizes, **named_sizes)
+        widths = (self.bottleneck, self.WIDTH, self.WIDTH, 1)
+        self.discriminator = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths))
 
     def noise(self, n: int, samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draws of the prior (n, k), and dropout masks (3 passes, 2 layers, n, width) through the discriminator."""

@@ -13,7 +13,7 @@ from rapp.experiment import Cell, run
 from rapp.grid import ablate, cells
 from rapp.pathway import Pathway, Whitening
 from rapp.training import Run
-from rappbook import published
+from rappbook import ablations, published
 from tests.conftest import SWAPS
 
 TINY = TrainingConfig(
@@ -190,15 +190,15 @@ def test_the_table_holds_paired_differences():
             row(*ablate.PROTOCOL, "1", 0.3, "vae"),
         ]
     )
-    table = ablate.table(rows)
+    table = ablations.table(rows)
     assert table.to_dict("list") == {
         "choice": ["protocol", "slope"],
         "value": ["as it is", "0.01"],
         "AE NAP": ["0.700", f"+0.000 ± {np.std([0.1, -0.1], ddof=1):.3f}"],
         "VAE NAP": ["0.300", ""],
     }
-    assert ablate.table(rows, "1")["AE NAP"].tolist() == ["0.500", "+0.100"]
-    assert ablate.table(rows[rows["factor"] == "slope"]).empty
+    assert ablations.table(rows, "1")["AE NAP"].tolist() == ["0.500", "+0.100"]
+    assert ablations.table(rows[rows["factor"] == "slope"]).empty
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from rapp import pathway
+from rapp.cell import Cell
 from rapp.config import ParameterError, TrainingConfig
 from rapp.data import Dataset
 from rapp.detectors.autoencoder import SCORING_THREADS, PathwayDetector, sap_and_nap
-from rapp.experiment import SCORES, Cell, Trial, untrained
+from rapp.experiment import Trial, untrained
 from rapp.grid import cells
 from rapp.grid.cells import GridCell
 from rapp.models import MODELS
@@ -229,41 +230,3 @@ def collect(*folders: Path) -> pd.DataFrame:
     rows = [row for path in paths for row in (cells.read(path) or {"rows": []})["rows"]]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.drop_duplicates(KEY).sort_values(KEY, kind="stable", ignore_index=True)
-
-
-def table(rows: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
-    """What each choice changes: a row per choice, a column per model and score.
-
-    The protocol's row holds mean AUROCs; the others hold the mean difference from the protocol's of the same class
-    and seed, ± its standard deviation over classes and seeds.
-
-    Args:
-        rows: as ``collect``.
-        target: of one novel class; None for all.
-
-    Returns:
-        choice, value, and the text of each model and score; no rows without a run of the protocol.
-    """
-    pairs = _paired(rows[rows["target"] == target] if target else rows)
-    if pairs.empty:
-        return pd.DataFrame()
-    groups = pairs.groupby(["factor", "value", "model", "score"])
-    text = pd.Series({what: _in_words(group) for what, group in groups}).unstack([2, 3]).fillna("")
-    columns = [(model, score) for model in MODELS for score in SCORES if (model, score) in text]
-    text = text.loc[sorted(text.index, key=lambda choice: (choice != PROTOCOL, choice)), columns]
-    text.columns = [f"{model.upper()} {SCORES[score]}" for model, score in columns]
-    return text.rename_axis(["choice", "value"]).reset_index()
-
-
-def _paired(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each row with the AUROC that the protocol has in the same cell."""
-    cell = [*cells.KEY, "score"]
-    protocol = rows[rows["factor"] == PROTOCOL[0]]
-    return rows.merge(protocol[[*cell, "auroc"]], on=cell, suffixes=("", "_of_protocol"))
-
-
-def _in_words(pairs: pd.DataFrame) -> str:
-    if pairs["factor"].iloc[0] == PROTOCOL[0]:
-        return f"{pairs['auroc'].mean():.3f}"
-    change = pairs["auroc"] - pairs["auroc_of_protocol"]
-    return f"{change.mean():+.3f}" + (f" ± {change.std():.3f}" if len(change) > 1 else "")
