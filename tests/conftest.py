@@ -85,6 +85,6 @@ def make():
 def book(make, tmp_path_factory):
     """The whole book at its smallest profile, built by make as a user would. Yields the build folder."""
     build = tmp_path_factory.mktemp("build")
-    result = make("book", "PROFILE=tiny", f"BUILD={build}")
+    result = make("book", "PROFILE=tiny", f"BUILD={build}", "JOBS=2")
     assert result.returncode == 0, result.stdout + result.stderr
     return build

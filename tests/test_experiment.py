@@ -152,11 +152,14 @@ def test_any_detector_can_be_judged(blobs):
     assert (aurocs > 0.8).all()
 
 
-def test_the_claim_on_full_mnist(full_data):
-    """A floor on real data: one VAE on 37,000 digits for 2 epochs already ranks "1" better along the pathway."""
-    changes = {"epochs": 2, "samples": 1, "device": "cpu", "precision": "float32"}  # which any processor multiplies
-    data = load("mnist")
-    config = config_for("quick", data, "vae", **changes)
-    aurocs = run(data, [Cell(config, "1")])[0].aurocs()
-    assert aurocs["recon"] < 0.45
-    assert aurocs["nap"] > aurocs["recon"] + 0.1
+def test_the_claim_on_real_digits():
+    """A floor on real data: two VAEs on 2,700 digits for 20 epochs rank "1" better along the pathway.
+
+    Of three such seeds reconstruction had .286 ± .030 and NAP .609 ± .014 (chapter 03); the bounds are far from both.
+    """
+    data = load("mnist-5k")
+    config = config_for("quick", data, "vae", device="cpu")
+    for trial in run(data, [Cell(config, "1", seed) for seed in (0, 1)]):
+        aurocs = trial.aurocs()
+        assert aurocs["recon"] < 0.45
+        assert aurocs["nap"] > aurocs["recon"] + 0.1

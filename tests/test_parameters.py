@@ -24,10 +24,11 @@ def test_other_classes(blobs, monkeypatch):
 
 
 def test_profiles_and_changes():
-    assert config_for("paper", load("mnist-5k"), "vae") == TrainingConfig(model="vae", epochs=100, threads=1)
-    quick = config_for("quick", load("mnist-5k"), "ae")
+    data = load("digits")
+    assert config_for("paper", data, "vae") == TrainingConfig(model="vae", epochs=100, threads=1)
+    quick = config_for("quick", data, "ae")
     assert (quick.n_layers, quick.batch) == (5, 32)
-    assert config_for("quick", load("mnist-5k"), "vae", epochs=7, precision=None).epochs == 7
+    assert config_for("quick", data, "vae", epochs=7, precision=None).epochs == 7
 
 
 @pytest.mark.parametrize(
@@ -43,11 +44,11 @@ def test_profiles_and_changes():
         ({"device": "tpu"}, ["'tpu'", "cpu"]),
         ({"contamination": -0.1}, ["contamination", "-0.1"]),
         ({"contamination": 0.5}, ["contamination=0.5", "none to test"]),
-        ({"contamination": "a lot"}, ["mnist-5k"]),
+        ({"contamination": "a lot"}, ["digits"]),
     ],
 )
 def test_wrong_parameters_are_named(change, words):
-    right = {"dataset": "mnist-5k", "profile": "tiny", "target": 1, "seeds": 1}
+    right = {"dataset": "digits", "profile": "tiny", "target": 1, "seeds": 1}
     check(**right)
     with pytest.raises(ParameterError) as error:
         check(**{**right, **change})
@@ -57,7 +58,7 @@ def test_wrong_parameters_are_named(change, words):
 
 def test_wrong_data_are_named():
     with pytest.raises(DataError, match="target 11"):
-        check("mnist-5k", "tiny", 11, 1)
+        check("digits", "tiny", 11, 1)
     with pytest.raises(DataError, match="label='x'"):
         check("digits", label="x")
     with pytest.raises(DataError, match=r"other='digits'.*\(28, 28\), not \(8, 8\)"):

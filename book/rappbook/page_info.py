@@ -18,12 +18,14 @@ STATED = ("n_layers", "samples", "batch", "lr")  # of these, what the paper stat
 def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataFrame:
     """What a page's numbers came from, as a table of two columns; each model's options are on a line of its own."""
     configs = {trial.cell.config.model: trial.cell.config for trial in trials}
-    tested = dict.fromkeys((trial.cell.setting, trial.data.class_name(trial.cell.target)) for trial in trials)
+    tested: dict[str, dict[str, None]] = {}  # setting → its target classes, in their order
+    for trial in trials:
+        tested.setdefault(trial.cell.setting, {})[trial.data.class_name(trial.cell.target)] = None
     trained = {id(trial.detector): trial.detector.seconds for trial in trials}
     stack = max(trial.detector.stack for trial in trials)
     about = {
         **about_data(trials[0].data),
-        "settings": "; ".join(f"{setting}, target class {target}" for setting, target in tested),
+        "settings": "; ".join(f"{setting}, target class {', '.join(names)}" for setting, names in tested.items()),
         "profile": profile,
         "models": f"{len(trained)} trained",
         "seeds": ", ".join(str(seed) for seed in sorted({trial.cell.seed for trial in trials})),

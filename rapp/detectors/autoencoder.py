@@ -47,15 +47,23 @@ def training_config(profile: str, model: str, x: np.ndarray, is_image: bool, **c
         ParameterError: naming the parameter, its value and what is allowed.
     """
     check_name(profile)
-    known = {f.name for f in fields(TrainingConfig)} - {"model"}
-    if unknown := sorted(set(changes) - known):
-        raise ParameterError(f"parameter {unknown[0]!r} is unknown; allowed: {', '.join(sorted(known))}")
     values = dict(PROFILES["quick, small data" if profile == "quick" and len(x) < SMALL else profile])
     if not is_image:
         values["bottleneck"] = bottleneck(x)
-    values |= {name: value for name, value in changes.items() if value is not None}
+    return changed(TrainingConfig(model=model, **values), **changes)
+
+
+def changed(config: TrainingConfig, **changes: Any) -> TrainingConfig:
+    """A config with changes by name; a change of None changes nothing.
+
+    Raises:
+        ParameterError: naming the option, its value and what is allowed.
+    """
+    known = sorted({f.name for f in fields(TrainingConfig)} - {"model"})
+    if unknown := sorted(set(changes) - set(known)):
+        raise ParameterError(f"{config.model} has no parameter {unknown[0]!r}; allowed: {', '.join(known)}")
     try:
-        return replace(TrainingConfig(model=model), **values)
+        return replace(config, **{name: value for name, value in changes.items() if value is not None})
     except ValueError as error:
         raise ParameterError(str(error)) from error
 
@@ -81,6 +89,9 @@ class PathwayDetector(Detector):
     changes: dict[str, Any] = field(default_factory=dict)
 
     RECIPE: ClassVar[int] = RECIPE
+
+    def __post_init__(self) -> None:
+        changed(TrainingConfig(self.model), **self.changes)  # it says what it cannot do
 
     @classmethod
     def fit_all(
