@@ -19,6 +19,8 @@ import keys
 import rerun
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 BASE = ("01_anomaly_detection", "02_when_reconstruction_fails", "03_rapp", "04_base_models")
 RIVALS = ("05_classical", "06_deep_kernels", "07_gans", "08_self_supervised")
 CHAPTERS = (*BASE, *RIVALS)

@@ -41,6 +41,7 @@ def test_scores_do_not_depend_on_what_was_scored_before(blobs):
     assert all(np.array_equal(again[name], trial.scores[name]) for name in again)
 
 
+@pytest.mark.slow
 def test_side_by_side_is_as_one_by_one(blobs, monkeypatch, tmp_path):
     monkeypatch.setattr(autoencoder, "stack_size", lambda *_: 1)
     cells = [Cell(TINY, target, seed) for target in "01" for seed in (0, 1)]
@@ -152,6 +153,7 @@ def test_any_detector_can_be_judged(blobs):
     assert (aurocs > 0.8).all()
 
 
+@pytest.mark.slow
 def test_the_claim_on_real_digits():
     """A floor on real data: two VAEs on 2,700 digits for 20 epochs rank "1" better along the pathway.
 

@@ -161,6 +161,7 @@ Run.epoch = wait
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path):
     """kill -9 after the first of four results: what is finished is not touched again.
 
@@ -182,6 +183,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path):
     assert len(cells.collect(tmp_path)) == 12
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder_the_second_waits_and_does_nothing_twice(tmp_path):
     command = [sys.executable, "-c", SLEEPY % 4, str(tmp_path)]
     runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -202,6 +204,7 @@ sys.exit(cli.main(["run", "--profile", "tiny", "--dataset", "digits", "--target"
 """
 
 
+@pytest.mark.slow
 def test_it_runs_where_only_torch_scikit_learn_pandas_and_tqdm_are_installed(tmp_path):
     result = subprocess.run([sys.executable, "-c", WITHOUT, str(tmp_path)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -213,6 +216,7 @@ def _cluster():
     pytest.importorskip("dask.distributed", reason="Dask is not installed")
 
 
+@pytest.mark.slow
 def test_a_local_cluster_gives_the_same_rows(tmp_path):
     _cluster()
     words = ["run", "--profile", "tiny", "--dataset", "digits", "--target", "0", "1", "--model", "ae", "--out"]
@@ -235,6 +239,7 @@ def _die_once(entries, checkpoints):
 _run_unit = runner.run_unit
 
 
+@pytest.mark.slow
 def test_a_lost_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, monkeypatch):
     _cluster()
     monkeypatch.setattr(runner, "run_unit", _die_once)

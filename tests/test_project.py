@@ -11,6 +11,7 @@ import zipfile
 from graphlib import TopologicalSorter
 from importlib import metadata
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -160,6 +161,7 @@ def test_walls():
     assert "rapp.training" in below("rapp.stacks")
 
 
+@pytest.mark.slow
 def test_a_wheel_works_in_an_empty_folder(tmp_path):
     """Without the checkout: what rapp promises needs no book, and the book is in none of rapp's packages."""
     source = tmp_path / "source"  # a copy, for building leaves folders behind

@@ -70,6 +70,7 @@ def made(folder):
     return cells.collect(folder / ".rows" / "cells")
 
 
+@pytest.mark.slow
 def test_what_is_missing_of_the_plan_is_made_once_published_and_made_again_alone(checkout):
     pytest.importorskip("dask.distributed", reason="Dask is not installed")
     first = rows(checkout, "run", "--jobs", "2")
@@ -117,6 +118,7 @@ def test_what_is_missing_of_the_plan_is_made_once_published_and_made_again_alone
     assert "this row has one seed only" in other
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_and_edits_of_the_checkout_reach_no_row(checkout):
     pytest.importorskip("dask.distributed", reason="Dask is not installed")
     plan = checkout / "book" / "results" / "plan.csv"
@@ -149,6 +151,7 @@ def test_killed_it_goes_on_and_edits_of_the_checkout_reach_no_row(checkout):
     assert found[found["model"] == "ae"]["n_train"].tolist() == [969] * 3  # 60 % of 1,615 digits that are no "1"
 
 
+@pytest.mark.slow
 def test_it_stops_by_itself(checkout):
     pytest.importorskip("dask.distributed", reason="Dask is not installed")
     plan = checkout / "book" / "results" / "plan.csv"
@@ -160,6 +163,7 @@ def test_it_stops_by_itself(checkout):
     assert made(checkout).empty
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told_in_one_line(checkout):
     plan = checkout / "book" / "results" / "plan.csv"
     for words, says in {

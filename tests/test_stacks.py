@@ -104,6 +104,7 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(tmp_path, monkeypatch, interru
         assert all(same(a.earlier[epochs], b.earlier[epochs]) for epochs in (1, 4))
 
 
+@pytest.mark.slow
 def test_the_adversarial_part_pushes_codes_towards_the_prior():
     x = 4 + torch.randn(640, 24, generator=torch.Generator().manual_seed(1))
     config = TrainingConfig(n_layers=2, bottleneck=2, epochs=60, batch=64, threads=1, device="cpu")

@@ -98,6 +98,7 @@ stacks.train(X, X_VAL, ENDLESS, seed=2, cache=Path(sys.argv[1]), progress=False)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_a_whole_checkpoint(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT)
     deadline = time.monotonic() + 600  # where others keep all cores busy, importing torch alone can take a minute
@@ -158,6 +159,7 @@ def test_widths_can_be_set_and_threads_are_given_back():
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_compiling_trains_the_same_model_up_to_rounding():
     plain = train(X, X_VAL, replace(SMALL, epochs=2), progress=False)
     compiled = train(X, X_VAL, replace(SMALL, epochs=2, compile=True), progress=False)
