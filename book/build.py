@@ -179,7 +179,7 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     if sites:
         (staged / "sites.md").write_text(sites, encoding="utf-8")
     toc = yaml.safe_load((staged / "_toc.yml").read_text(encoding="utf-8"))
-    rerun_has = {path.stem for path in shown} | {"notation", "status", "references"}
+    rerun_has = {path.stem for path in shown} | {"notation", "protocol", "status", "references"}
     toc["chapters"] = [
         chapter
         for chapter in toc["chapters"]

@@ -58,7 +58,8 @@ def check_name(profile: str) -> None:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All that decides a training run but data and seed. Defaults: the paper's protocol, where it states one."""
+    """All that decides a training run but data and seed. Defaults: the paper's protocol (the book's page of
+    that name, ``book/protocol.md``)."""
 
     model: str = "ae"  # "ae", "vae" or "aae"
     n_layers: int = 10  # of encoder and decoder each

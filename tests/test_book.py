@@ -34,6 +34,7 @@ PAGES = (
     "why_numbers_differ",
     "sites",
     "notation",
+    "protocol",
     "status",
     "references",
 )
