@@ -326,3 +326,19 @@ def test_what_the_grid_cannot_run_is_refused_in_one_line(capsys):
     }.items():
         assert cli.main(["run", "--dataset", "digits", *words]) == 2
         assert says in capsys.readouterr().err
+
+
+def test_rows_from_before_changes_had_columns_are_read_as_todays(entries, tmp_path):
+    """They held all of "paper epochs=30 lr=0.1" in the profile's column."""
+    changed = replace(entries[0], changes=(("epochs", 3), ("lr", 0.001)), keeps_scores=True)
+    runner.run([changed], tmp_path)
+    today, path = cells.collect(tmp_path), tmp_path / changed.file
+    result = cells.read(path)
+    for row in result["rows"]:
+        row["profile"] += " " + row.pop("changes")
+        del row["options"]
+    cells.write(path, result)
+    assert result["rows"][0]["profile"] == "tiny epochs=3 lr=0.001"
+    assert cells.collect(tmp_path).equals(today)
+    assert set(today["options"]) == {"lr=0.001"}
+    assert [name for name, _ in cells.kept_scores(tmp_path)] == [changed.id]

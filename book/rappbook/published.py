@@ -121,8 +121,7 @@ def ablations(dataset: str = "*") -> pd.DataFrame:
     """Published rows of ``ablate.collect``, of a data set or of all; none yet: no rows."""
     paths = sorted((BOOK / "results" / "ablations").glob(f"{dataset}.csv"))
     parts = [pd.read_csv(path, dtype={"target": str, "value": str}) for path in paths]
-    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ablate.COLUMNS)
-    return pd.concat([rows[["factor", "value"]], cells.completed(rows)], axis=1)
+    return ablate.completed(pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ablate.COLUMNS))
 
 
 def publish_ablations(rows: pd.DataFrame) -> list[Path]:

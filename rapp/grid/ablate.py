@@ -228,5 +228,10 @@ def collect(*folders: Path) -> pd.DataFrame:
     """The rows of all finished runs under some folders, as ``run``'s, sorted."""
     paths = [path for folder in folders for path in sorted(folder.rglob(f"*{SUFFIX}"))]
     rows = [row for path in paths for row in (cells.read(path) or {"rows": []})["rows"]]
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame = completed(pd.DataFrame(rows, columns=COLUMNS))
     return frame.drop_duplicates(KEY).sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def completed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of any age with all columns of today (``cells.completed``)."""
+    return pd.concat([rows[["factor", "value"]], cells.completed(rows)], axis=1)

@@ -277,7 +277,7 @@ def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
     """The id of each finished cell that keeps its scores, and these as CSV: row, is_novel, a column per score."""
     for result in _results(*folders):
         if "scores" in result:
-            yield ids(pd.DataFrame(result["rows"][:1]))[0], result["scores"]
+            yield ids(completed(pd.DataFrame(result["rows"][:1])))[0], result["scores"]
 
 
 def lock(folder: Path) -> TextIO:
