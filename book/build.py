@@ -51,7 +51,10 @@ def full_scale() -> str:
     rows = paper_tables.of_one_class(rows[rows["model"].isin(list(MODELS))], "mnist", "1")
     if rows.empty:
         return "No rows are published yet."
-    return paper_tables.runs(rows).to_markdown(index=False, disable_numparse=True)
+    table = paper_tables.runs(rows)
+    trained = table.pop("epochs").astype(str) + " epochs, " + table.pop("precision")  # one column, which may wrap
+    table.insert(1, "trained", trained)
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def parameters(notebook: Path) -> list[str]:
