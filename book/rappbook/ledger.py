@@ -36,15 +36,15 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([*_about_one(one), *of_table, _about_steel(chosen(rows))])
 
 
-def _verdict(agree: int, of: int, total: int = 0, short: bool = False) -> str:
+def _verdict(agree: int, known: int, total: int = 0, short: bool = False) -> str:
     """The verdict on a claim that ``agree`` of the ``of`` known cases bear out.
 
     "so far" is added if the claim covers more cases (``total``) or the evidence is ``short`` of epochs or runs.
     """
-    if not of:
+    if not known:
         return "pending"
-    verdict = "reproduced" if agree == of else "partly" if 2 * agree >= of else "not reproduced"
-    return f"{verdict} so far" if short or of < total else verdict
+    verdict = "reproduced" if agree == known else "partly" if 2 * agree >= known else "not reproduced"
+    return f"{verdict} so far" if short or known < total else verdict
 
 
 def _how_long(epochs: pd.Series) -> str:
@@ -102,31 +102,31 @@ def _about_gains(table: pd.DataFrame) -> Iterator[Claim]:
             theirs, ours = ((wide[whose, score] - wide[whose, "recon"]).to_numpy() for whose in ("paper", "ours"))
             for better, words in ((True, "beats"), (False, "does not beat")):
                 claimed = theirs > 0 if better else theirs <= 0
-                total, of = int(claimed.sum()), int((claimed & known).sum())
+                total, n_known = int(claimed.sum()), int((claimed & known).sum())
                 agree = int(((ours > 0) == better)[claimed & known].sum())
                 yield Claim(
                     f"{setting}: {score.upper()} {words} reconstruction error, wherever the paper's Table 2 says so",
                     "paper, Table 2",
-                    f"{agree} of {of} that we have, of {total} in the paper" if of else "no rows yet",
-                    _verdict(agree, of, total),
+                    f"{agree} of {n_known} that we have, of {total} in the paper" if n_known else "no rows yet",
+                    _verdict(agree, n_known, total),
                 )
 
 
 def _about_order(table: pd.DataFrame) -> Claim:
     """In how many pairs of scores our order is the paper's."""
     known = table[table["difference"].notna() & table["std"].notna()]
-    agree, of = 0, 0
+    agree, n_known = 0, 0
     for _, block in known.groupby(["setting", "dataset", "model"]):
         for (_, one), (_, other) in combinations(block.iterrows(), 2):
             error = ((one["std"] ** 2 + other["std"] ** 2) / one["seeds"]) ** 0.5  # of the difference of our means
             theirs, ours = one["paper"] - other["paper"], one["ours"] - other["ours"]
             if abs(theirs) > max(GAP, 2 * error):
-                agree, of = agree + (theirs * ours > 0), of + 1
+                agree, n_known = agree + (theirs * ours > 0), n_known + 1
     return Claim(
         f"Recon, SAP and NAP in the paper's order, where its gap exceeds {GAP} and twice our standard error",
         "paper, Table 2",
-        f"{agree} of {of} pairs" if of else "no rows of several seeds yet",
-        _verdict(agree, of),
+        f"{agree} of {n_known} pairs" if n_known else "no rows of several seeds yet",
+        _verdict(agree, n_known),
     )
 
 
@@ -149,9 +149,9 @@ def spread(rows: pd.DataFrame, dataset: str, score: str = "nap") -> pd.DataFrame
     Returns:
         setting, class, splits, mean, std (of a model, their mean), lowest, highest.
     """
-    of = rows[(rows["dataset"] == dataset) & (rows["score"] == score)]
-    std = of.groupby(["setting", "target", "model"])["auroc"].std().groupby(["setting", "target"]).mean()
-    found = of.groupby(["setting", "target"]).agg(
+    cases = rows[(rows["dataset"] == dataset) & (rows["score"] == score)]
+    std = cases.groupby(["setting", "target", "model"])["auroc"].std().groupby(["setting", "target"]).mean()
+    found = cases.groupby(["setting", "target"]).agg(
         splits=("seed", "nunique"), mean=("auroc", "mean"), lowest=("auroc", "min"), highest=("auroc", "max")
     )
     found.insert(2, "std", std)
@@ -178,8 +178,8 @@ def _about_means(table: pd.DataFrame) -> Iterator[Claim]:
 
 
 def _about_steel(rows: pd.DataFrame) -> Claim:
-    of = rows[(rows["dataset"] == "steel") & (rows["score"] == "nap") & (rows["setting"] == "multimodal")]
-    spread = of.groupby(["model", "target"])["auroc"].std().mean() if len(of) else float("nan")
+    steel = rows[(rows["dataset"] == "steel") & (rows["score"] == "nap") & (rows["setting"] == "multimodal")]
+    spread = steel.groupby(["model", "target"])["auroc"].std().mean() if len(steel) else float("nan")
     rest = rows[~rows["dataset"].isin(["steel"]) & (rows["score"] == "nap")]
     others = (
         rest.groupby(["dataset", "setting", "model", "target"])["auroc"].std().mean() if len(rest) else float("nan")

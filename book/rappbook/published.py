@@ -154,9 +154,15 @@ def from_scores() -> pd.DataFrame:
     for path in sorted((BOOK / "results" / "scores").glob("*.csv.gz")):
         frame = pd.read_csv(path)
         for score in frame.columns.drop(["row", "is_novel"]):
-            of = (frame["is_novel"], frame[score])
+            truth_and_score = (frame["is_novel"], frame[score])
             found.append(
-                (path.name.removesuffix(".csv.gz"), score, len(frame), evaluation.auroc(*of), evaluation.aupr(*of))
+                (
+                    path.name.removesuffix(".csv.gz"),
+                    score,
+                    len(frame),
+                    evaluation.auroc(*truth_and_score),
+                    evaluation.aupr(*truth_and_score),
+                )
             )
     return pd.DataFrame(found, columns=["file", "score", "samples", "auroc", "aupr"])
 

@@ -169,18 +169,18 @@ class Classifier(nn.Module):
         alpha: (T, T), row t: Dirichlet parameters of the softmax outputs for normal images transformed by t.
     """
 
-    def __init__(self, body: nn.Sequential, of: list[Transform], side: int):
+    def __init__(self, body: nn.Sequential, transforms: list[Transform], side: int):
         super().__init__()
         self.body, self.side = body, side
         numbers = torch.arange(side**2).view(1, 1, side, side)
         self.pixels: Tensor
         self.alpha: Tensor
-        self.register_buffer("pixels", torch.stack([t(numbers).flatten() for t in of]), persistent=False)
-        self.register_buffer("alpha", torch.ones(len(of), len(of)))
+        self.register_buffer("pixels", torch.stack([t(numbers).flatten() for t in transforms]), persistent=False)
+        self.register_buffer("alpha", torch.ones(len(transforms), len(transforms)))
 
-    def forward(self, x: Tensor, of: Tensor) -> Tensor:
+    def forward(self, x: Tensor, applied: Tensor) -> Tensor:
         """Squares x (N, side²), transformed by the transformations of these numbers (N,) → log-probabilities (N, T)."""
-        moved = x.gather(1, self.pixels[of]).view(-1, 1, self.side, self.side)
+        moved = x.gather(1, self.pixels[applied]).view(-1, 1, self.side, self.side)
         return F.log_softmax(self.body(moved), dim=1)  # finite where the logarithm of a softmax would be −∞
 
     @torch.no_grad()
@@ -291,6 +291,6 @@ class SelfSupervised(Deep):
         return torch.cat(parts).cpu().numpy()
 
 
-def share_right(log_p: Tensor, of: Tensor) -> Tensor:
+def share_right(log_p: Tensor, applied: Tensor) -> Tensor:
     """The share of rows of log_p (N, T) whose largest entry is the one in ``of`` (N,)."""
-    return (log_p.argmax(1) == of).float().mean()
+    return (log_p.argmax(1) == applied).float().mean()

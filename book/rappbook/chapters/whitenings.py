@@ -25,28 +25,28 @@ def decompose(d: Rows) -> PCA:
     return PCA(svd_solver="full").fit(d)
 
 
-def squares(of: PCA, d: Rows) -> Rows:
+def squares(pca: PCA, d: Rows) -> Rows:
     """Squared components p_i² of rows d (N, D) along the training rows' directions, (N, K) float64."""
-    return of.transform(d).astype(np.float64) ** 2
+    return pca.transform(d).astype(np.float64) ** 2
 
 
-def leading(of: PCA, d: Rows) -> Rows:
+def leading(pca: PCA, d: Rows) -> Rows:
     """NAP of rows d (N, D) by the first 1, 2, … K directions, (N, K); the last column is the plain SVD's."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a singular value can come out as 0
-        return np.cumsum(squares(of, d) / of.singular_values_.astype(np.float64) ** 2, axis=1)
+        return np.cumsum(squares(pca, d) / pca.singular_values_.astype(np.float64) ** 2, axis=1)
 
 
-def shrunk(of: PCA, d: Rows, alphas: Rows) -> Rows:
+def shrunk(pca: PCA, d: Rows, alphas: Rows) -> Rows:
     """Squared Mahalanobis distances of rows d (N, D) by shrunk covariances, (N, len(alphas)).
 
     Args:
-        of: the training rows' decomposition.
+        pca: the training rows' decomposition.
         d: rows to score.
         alphas: intensities in (0, 1].
     """
-    p2 = squares(of, d)
-    beyond = np.maximum(((d.astype(np.float64) - of.mean_) ** 2).sum(1) - p2.sum(1), 0)  # outside all K directions
-    variances = of.singular_values_.astype(np.float64) ** 2 / of.n_samples_
+    p2 = squares(pca, d)
+    beyond = np.maximum(((d.astype(np.float64) - pca.mean_) ** 2).sum(1) - p2.sum(1), 0)  # outside all K directions
+    variances = pca.singular_values_.astype(np.float64) ** 2 / pca.n_samples_
     mean = variances.sum() / d.shape[1]
     scores = [p2 @ (1 / ((1 - alpha) * variances + alpha * mean)) + beyond / (alpha * mean) for alpha in alphas]
     return np.stack(scores, axis=1)

@@ -95,11 +95,11 @@ def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iter
     return pd.concat(parts, ignore_index=True).assign(seed=trial.cell.seed)
 
 
-def energies(of: PCA, d_test: np.ndarray, is_novel: np.ndarray, independent: int, blocks: int = 12) -> pd.DataFrame:
+def energies(pca: PCA, d_test: np.ndarray, is_novel: np.ndarray, independent: int, blocks: int = 12) -> pd.DataFrame:
     """Mean square of normal and novel test rows along blocks of directions, relative to the training rows' own.
 
     Args:
-        of: the training rows' decomposition.
+        pca: the training rows' decomposition.
         d_test: (N, D) differences of test rows.
         is_novel: (N,) which of them are novel.
         independent: how many directions count.
@@ -108,8 +108,8 @@ def energies(of: PCA, d_test: np.ndarray, is_novel: np.ndarray, independent: int
     Returns:
         direction (middle of its block), kind ("normal", "novel"), energy (1: as large as in training).
     """
-    ratios = whitenings.squares(of, d_test)[:, :independent]
-    ratios *= of.n_samples_ / of.singular_values_[:independent].astype(np.float64) ** 2
+    ratios = whitenings.squares(pca, d_test)[:, :independent]
+    ratios *= pca.n_samples_ / pca.singular_values_[:independent].astype(np.float64) ** 2
     rows = []
     for columns in np.array_split(np.arange(independent), min(blocks, independent)):
         for kind, which in (("normal", ~is_novel), ("novel", is_novel)):
@@ -138,7 +138,7 @@ def refitted(trial: Trial, d: np.ndarray, size: int, shares: Iterable[float]) ->
         scores = {
             "training rows": trial.scores["nap"][kept],
             "batch, rank": whitenings.per_batch(
-                d[kept], size, lambda fit, of: whitenings.by_rank(fit, of, independent(trial, len(fit)))
+                d[kept], size, lambda fit, batch: whitenings.by_rank(fit, batch, independent(trial, len(fit)))
             ),
             "batch, shrunk": whitenings.per_batch(d[kept], size, whitenings.by_ledoit_wolf),
         }

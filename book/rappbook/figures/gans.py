@@ -65,8 +65,8 @@ def balance(histories: dict[str, list[dict]]) -> Figure:
     ]
     for column, (title, history) in zip(axes.T, histories.items(), strict=True):
         course = pd.DataFrame(history)
-        for ax, of in zip(column, lines, strict=True):
-            for name, (colour, dashes, label) in of.items():
+        for ax, curves in zip(column, lines, strict=True):
+            for name, (colour, dashes, label) in curves.items():
                 ax.plot(course["epoch"], course[name], dashes, color=colour, label=label)
         column[0].set_title(title, fontsize=12)
         column[1].axhline(0.5, color="black", linewidth=1, linestyle=":")

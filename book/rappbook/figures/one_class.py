@@ -103,12 +103,12 @@ def distances(
     figure, axes = style.subplots(len(panels), 1, figsize=(6.4, tall * len(panels)), squeeze=False)
     for ax, (setting, (d, y, is_novel)) in zip(axes[:, 0], panels.items(), strict=True):
         for i, label in enumerate(classes):
-            of = y == label
-            if not of.any():
+            mine = y == label
+            if not mine.any():
                 continue
-            colour = style.NOVEL if is_novel[of].any() else style.NORMAL
+            colour = style.NOVEL if is_novel[mine].any() else style.NORMAL
             ax.boxplot(
-                d[of], positions=[i], orientation="horizontal", widths=0.65, whis=(5, 95), showfliers=False,
+                d[mine], positions=[i], orientation="horizontal", widths=0.65, whis=(5, 95), showfliers=False,
                 patch_artist=True, boxprops={"facecolor": colour, "linewidth": 0.8},
                 medianprops={"color": "black", "linewidth": 1.8},
             )  # fmt: skip

@@ -38,8 +38,8 @@ def learning(history: Sequence[dict], accuracy: pd.DataFrame) -> Figure:
     """
     figure, (above, below) = style.subplots(2, 1, figsize=(6.8, 6.2))
     epochs = [entry["epoch"] for entry in history]
-    of = {"training images": ("accuracy", "--"), "validation images": ("val_accuracy", "-")}
-    for label, (name, line) in of.items():
+    curves = {"training images": ("accuracy", "--"), "validation images": ("val_accuracy", "-")}
+    for label, (name, line) in curves.items():
         above.plot(epochs, [entry[name] for entry in history], color=style.NORMAL, linestyle=line, label=label)
     _by_chance(above, len(accuracy))
     above.set(xlabel="epochs", ylabel="share told right", ylim=(0, 1.03))

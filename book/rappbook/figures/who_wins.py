@@ -32,7 +32,7 @@ def contamination(table: pd.DataFrame) -> Figure:
     wide = table.pivot_table(index="method", columns=["setting", "contamination"], values="auroc")
     wide = wide.loc[wide.mean(axis=1).sort_values(ascending=False).index]
     settings = list(dict.fromkeys(table["setting"]))
-    return _heat({of: wide[of].rename(columns="{:.0%}".format) for of in settings})
+    return _heat({setting: wide[setting].rename(columns="{:.0%}".format) for setting in settings})
 
 
 def _heat(panels: dict[str, pd.DataFrame]) -> Figure:
