@@ -37,7 +37,7 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(agree: int, known: int, total: int = 0, short: bool = False) -> str:
-    """The verdict on a claim that ``agree`` of the ``of`` known cases bear out.
+    """The verdict on a claim that ``agree`` of the ``known`` cases that have rows bear out.
 
     "so far" is added if the claim covers more cases (``total``) or the evidence is ``short`` of epochs or runs.
     """

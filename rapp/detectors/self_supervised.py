@@ -292,5 +292,5 @@ class SelfSupervised(Deep):
 
 
 def share_right(log_p: Tensor, applied: Tensor) -> Tensor:
-    """The share of rows of log_p (N, T) whose largest entry is the one in ``of`` (N,)."""
+    """The share of rows of log_p (N, T) whose largest entry is the one in ``applied`` (N,)."""
     return (log_p.argmax(1) == applied).float().mean()
