@@ -7,9 +7,9 @@ import pytest
 from rapp import stacks, training
 from rapp.config import TrainingConfig
 from rapp.data import Dataset, as_two_classes, load
-from rapp.detectors import autoencoder, config_for
+from rapp.detectors import autoencoder, build, config_for, options
 from rapp.detectors.classical import PCAReconstruction
-from rapp.experiment import Cell, rows_of, run
+from rapp.experiment import Cell, rows_of, run, run_cells
 from rapp.grid import cells
 from rappbook import published
 from rappbook.chapters.measures import detector_aurocs, layer_aurocs, trained_afresh
@@ -32,6 +32,25 @@ def test_a_trial_scores_every_test_row_and_says_where_from(blobs):
     assert rows["auroc"].between(0, 1).all()
     assert rows["n_train"].unique() == [240]
     assert dict(zip(rows["score"], rows["auroc"], strict=True)) == trial.aurocs()
+
+
+@pytest.mark.parametrize("config", [TINY, options("pca", n_components=3)], ids=lambda config: config.model)
+def test_a_detector_learns_from_the_training_rows_and_gets_the_validation_rows_apart(blobs, config):
+    (trial,) = run_cells(blobs, [Cell(config, "1", seed=2)], None)
+    x = [blobs.x[rows] for rows in (trial.split.train, trial.split.val, trial.split.test)]
+    by_hand = build(config, blobs.image_shape).fit(*x[:2], seed=2, progress=False).scores(x[2])
+    assert set(by_hand) == set(trial.scores)
+    for name, values in by_hand.items():
+        np.testing.assert_allclose(trial.scores[name], values, rtol=1e-3)
+
+
+def test_trials_come_in_the_order_of_their_cells_whatever_trains_together(blobs):
+    cells = [Cell(TINY, "0"), Cell(TINY_VAE, "1"), Cell(TINY, "2", seed=1), Cell(replace(TINY, epochs=1), "0")]
+    trials = list(run_cells(blobs, cells, None, fill=1))
+    assert [trial.cell for trial in trials] == cells
+    for trial in trials:
+        trained = trial.detector.trained
+        assert (trained.config, trained.seed) == (trial.cell.config, trial.cell.seed)
 
 
 def test_scores_do_not_depend_on_what_was_scored_before(blobs):

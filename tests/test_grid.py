@@ -315,6 +315,9 @@ def test_settings_that_differ_are_other_cells(entries):
     elsewhere = replace(entries[0], cell=replace(cell, config=replace(cell.config, device="auto", threads=2)))
     assert other.file != entries[0].file
     assert elsewhere.file == entries[0].file
+    changes = {"target": "2", "seed": 5, "setting": "unimodal", "novelty_ratio": 0.2, "contamination": 0.1}
+    for name, value in changes.items():
+        assert replace(entries[0], cell=replace(cell, **{name: value})).file != entries[0].file, name
 
 
 def test_what_the_grid_cannot_run_is_refused_in_one_line(capsys):

@@ -8,7 +8,7 @@ from rapp.cache import load_tensors
 from rapp.config import TrainingConfig
 from rapp.stacks import Stack, train, train_stack
 from rapp.threads import pinned
-from rapp.training import Run
+from rapp.training import Run, reconstruction_error
 
 EXACT = TrainingConfig(n_layers=3, bottleneck=12, epochs=20, batch=32, threads=1, precision="float64", device="cpu")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -83,6 +83,16 @@ def test_the_models_of_earlier_epochs_are_those_of_shorter_runs(tmp_path):
     assert same(again.earlier[2], whole.earlier[2])
     more = train_stack(INPUTS[:1], config, tmp_path, progress=False, marks=(2, 4))[0]  # which lacks what is asked for
     assert sorted(more.earlier) == [2, 4]
+
+
+def test_the_model_of_an_earlier_epoch_is_the_best_until_then_and_not_the_last():
+    """The validation rows lie on the other side of the training rows, so the more it learns the worse it does there."""
+    x, val, seed = INPUTS[0][0].double() + 10, VAL.double() - 10, 0
+    (whole,) = train_stack([(x, val, seed)], replace(EXACT, epochs=4, lr=0.01), progress=False, marks=(3,))
+    earlier = whole.earlier[3]
+    errors = [entry["val_error"] for entry in earlier.history]
+    assert errors[-1] > 1.1 * min(errors)
+    assert reconstruction_error(earlier.model, val) == pytest.approx(min(errors))
 
 
 @pytest.mark.parametrize("model", ["ae", "aae"])

@@ -132,6 +132,13 @@ def test_the_cache_is_used_and_its_key_holds_what_matters(tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_cached_model_of_another_recipe_is_trained_anew(tmp_path, monkeypatch):
+    train(X, X_VAL, SMALL, cache=tmp_path, progress=False)
+    monkeypatch.setattr(stacks, "RECIPE", stacks.RECIPE + 1)
+    train(X, X_VAL, SMALL, cache=tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_corrupted_cache_file_is_retrained(tmp_path, capsys):
     first = train(X, X_VAL, SMALL, cache=tmp_path, progress=False)
     (file,) = tmp_path.iterdir()
