@@ -9,6 +9,7 @@ import torch
 from rapp import detectors, training
 from rapp.config import TrainingConfig
 from rapp.detectors.base import Deep
+from rapp.detectors.linear import LinearAutoencoder
 from rapp.stacks import train_stack
 
 # (recipe, model, layers) → validation error after two epochs, in float64, alone and in a stack. Alone and stacked
@@ -66,3 +67,12 @@ def test_a_deep_rival_is_what_its_recipe_made(name):
     scores = detector.fit(x[:48], x[48:], seed=7, progress=False).scores(x[48:])
     score = scores["residual" if name == "gpnd" else next(iter(scores))].mean()
     assert score == pytest.approx(SCORES[detector.RECIPE, name], rel=1e-2), "see the top of this file"
+
+
+def test_a_cached_detector_of_another_recipe_is_trained_anew(tmp_path, monkeypatch):
+    x = rows(64, 784)
+    for recipe in (1, 2):
+        monkeypatch.setattr(LinearAutoencoder, "RECIPE", recipe)
+        detector = detectors.build(detectors.options("linear-ae", "tiny"), (28, 28))
+        detector.fit(x[:48], x[48:], seed=7, cache=tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 2
