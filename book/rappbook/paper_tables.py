@@ -73,12 +73,8 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
         model, precision, epochs, runs, and a column per score.
     """
     groups = rows.groupby(["model", "precision", "epochs", "score"])["auroc"]
-    spread = (
-        groups.std()
-        .map("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{:.3f}".format, na_action="ignore")
-        .astype(object)
-        .fillna("")
-    )
+    words = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{:.3f}".format
+    spread = groups.std().map(words, na_action="ignore").astype(object).fillna("")
     text = groups.mean().map("{:.3f}".format) + spread
     wide = text.unstack("score")[list(SCORES)].rename(columns=SCORES)
     n_runs = rows.groupby(["model", "precision", "epochs"])["seed"].nunique()

@@ -154,16 +154,8 @@ def from_scores() -> pd.DataFrame:
     for path in sorted((BOOK / "results" / "scores").glob("*.csv.gz")):
         frame = pd.read_csv(path)
         for score in frame.columns.drop(["row", "is_novel"]):
-            truth_and_score = (frame["is_novel"], frame[score])
-            found.append(
-                (
-                    path.name.removesuffix(".csv.gz"),
-                    score,
-                    len(frame),
-                    evaluation.auroc(*truth_and_score),
-                    evaluation.aupr(*truth_and_score),
-                )
-            )
+            judged = [measure(frame["is_novel"], frame[score]) for measure in (evaluation.auroc, evaluation.aupr)]
+            found.append([path.name.removesuffix(".csv.gz"), score, len(frame), *judged])
     return pd.DataFrame(found, columns=["file", "score", "samples", "auroc", "aupr"])
 
 
