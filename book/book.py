@@ -32,19 +32,19 @@ def jobs_asked(text: str, makeflags: str = "") -> int:
 
 
 def environment(jobs: int) -> dict[str, str]:
-    """Return the environment of each of some notebooks side by side, with its share of the cores.
+    """Return the environment of each of ``jobs`` notebooks side by side, with its share of the cores.
 
     Threads that wait for a busy core are many times slower.
     """
     if jobs == 1:
         return dict(os.environ)
-    import joblib  # here, for it takes a while and a build with nothing to do needs none of it
+    import joblib  # imported here: it takes a while, and a build with nothing to do does not need it
 
     return {"LOKY_MAX_CPU_COUNT": str(max(1, joblib.cpu_count() // jobs)), **os.environ}
 
 
 def groups(stale: Sequence[keys.Run]) -> list[list[keys.Run]]:
-    """Return the runs in groups, which may run side by side; those within one group may not."""
+    """Return the runs in groups: groups may run side by side, the runs within one may not."""
     found: dict[tuple[Path, str], list[keys.Run]] = {}
     for run in stale:
         name = run.notebook.stem
@@ -61,7 +61,7 @@ def command(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
 
 
 def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run], list[str]]) -> int:
-    """Execute notebooks, so many side by side, until one fails, and returns the exit status."""
+    """Execute notebooks, ``jobs`` side by side, until one fails, and return the exit status."""
     waiting = groups(stale)
     jobs = max(1, min(jobs, len(waiting)))
     env = environment(jobs)
@@ -69,7 +69,7 @@ def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run
     processes: list[subprocess.Popen] = []
 
     def work(group: list[keys.Run]) -> None:
-        """Execute the notebooks of one group one after another and keeps the status of one that fails."""
+        """Execute the notebooks of one group one after another, and keep the status of one that fails."""
         for run in group:
             if statuses:
                 return
@@ -91,7 +91,7 @@ def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run
 
 
 def options() -> argparse.ArgumentParser:
-    """Return the command line's options; what is not given is as for ``make book`` alone."""
+    """Return the command line's options; their defaults are those of ``make book``."""
     parser = argparse.ArgumentParser(prog="book/book.py", description=__doc__)
     parser.add_argument("--build", type=Path, default=Path("book/_build"), help="the build folder")
     parser.add_argument("--dataset", default="mnist-5k", help="a data set's name, or the path of a table")
@@ -105,7 +105,7 @@ def options() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Bring the book up to date and returns the exit status. What goes wrong is told in one line."""
+    """Bring the book up to date and return the exit status. An error is told in one line."""
     arguments = options().parse_args(words)
     build: Path = arguments.build
     try:
@@ -119,7 +119,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return status
     names = keys.folders(what)
     if keys.built_key(build) != keys.site_key(build, names):
-        import build as site  # here, for it imports torch
+        import build as site  # imported here, because it imports torch
 
         if status := site.build(build, names):
             return status

@@ -1,4 +1,4 @@
-"""Run one chapter with other parameters and add it to the site, beside the book and beside earlier reruns."""
+"""Run one chapter with other parameters and add it to the site, next to the book and earlier reruns."""
 
 import argparse
 import re
@@ -16,7 +16,11 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
 def chapter(name: str) -> Path:
-    """The notebook that ``02`` or ``02_when_reconstruction_fails`` names."""
+    """The notebook of a name such as ``02`` or ``02_when_reconstruction_fails``.
+
+    Raises:
+        ParameterError: no chapter, or several, with that name.
+    """
     chapters = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     found = [path for path in chapters if name and path.stem in (name, f"{name}{path.stem[len(name) :]}")]
     if len(found) != 1:
@@ -26,7 +30,7 @@ def chapter(name: str) -> Path:
 
 
 def folder_name(notebook: Path, parameters: dict[str, object]) -> str:
-    """A path that carries a rerun's parameters: ``02-fashion-mnist-quick-target-8-epochs-30``."""
+    """The name of a rerun's folder, made of its parameters: ``02-fashion-mnist-quick-target-8-epochs-30``."""
     shown = [notebook.stem[:2]]
     for name, value in parameters.items():
         text = Path(str(value)).name if name == "dataset" else str(value)
@@ -35,6 +39,7 @@ def folder_name(notebook: Path, parameters: dict[str, object]) -> str:
 
 
 def main() -> int:
+    """Run one chapter and build the site with it; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--notebook", required=True)
     parser.add_argument("--build", type=Path, required=True, help="the build folder")

@@ -1,4 +1,4 @@
-"""What one trial is made of."""
+"""One cell of an experiment: a detector's config, a class, a seed and a setting."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from rapp.splits import Split, split
 
 @dataclass(frozen=True)
 class Cell:
-    """What a trial is made of, but for the data."""
+    """All that decides a trial but the data."""
 
     config: Any  # of its detector: a ``detectors.Config``
     target: str
@@ -19,5 +19,5 @@ class Cell:
     contamination: float = 0.0  # share of novel rows in training and validation
 
     def split(self, data: Dataset) -> Split:
-        """This cell's rows of a data set."""
+        """This cell's split of a data set; errors as in ``splits.split``."""
         return split(data.y, self.target, self.setting, self.seed, self.novelty_ratio, self.contamination)

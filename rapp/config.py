@@ -1,4 +1,4 @@
-"""What decides a training run, what it computes on, and profiles: such decisions by name."""
+"""The training config, profiles (configs by name), and the device that a run computes on."""
 
 import ast
 import math
@@ -30,7 +30,10 @@ class ParameterError(ValueError):
 
 
 def parse(pairs: str) -> dict[str, object]:
-    """``target=8 epochs=30`` → a dict; a value that is no Python literal is text."""
+    """Parameters from a text such as ``target=8 epochs=30``, by name; other words raise a ``ParameterError``.
+
+    A value that is no Python literal stays text.
+    """
     values = {}
     try:
         words = shlex.split(pairs)
@@ -50,7 +53,7 @@ def parse(pairs: str) -> dict[str, object]:
 
 
 def check_name(profile: str) -> None:
-    """Raises a ``ParameterError`` for what is not the name of a profile."""
+    """Raise a ``ParameterError`` if no profile has this name."""
     names = [name for name in PROFILES if "," not in name]
     if profile not in names:
         raise ParameterError(f"profile {profile!r} is unknown; allowed: {', '.join(names)}")
@@ -58,8 +61,7 @@ def check_name(profile: str) -> None:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All that decides a training run but data and seed. Defaults: the paper's protocol (the book's page of
-    that name, ``book/protocol.md``)."""
+    """All that decides a training run but data and seed; the defaults are the paper's protocol (book/protocol.md)."""
 
     model: str = "ae"  # "ae", "vae" or "aae"
     n_layers: int = 10  # of encoder and decoder each
@@ -99,7 +101,7 @@ class TrainingConfig:
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` → cuda, else mps, else cpu. A named device that is not there is an error, never replaced."""
+    """The device of a name: "auto" is cuda, else mps, else cpu; a named one that is absent raises a ``ValueError``."""
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in present.items() if there)

@@ -1,4 +1,4 @@
-"""A training step on a GPU, recorded once and replayed: what it costs to launch its kernels from Python is saved."""
+"""A training step on a GPU, recorded once and replayed, which saves launching its kernels from Python."""
 
 from collections.abc import Callable
 

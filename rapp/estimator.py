@@ -1,4 +1,4 @@
-"""RaPP as a scikit-learn estimator, at home in a ``Pipeline`` and in ``cross_validate``."""
+"""RaPP as a scikit-learn estimator, for a ``Pipeline`` or ``cross_validate``."""
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class RaPP(OutlierMixin, BaseEstimator):
 
     Scale the features first: ``make_pipeline(StandardScaler(), RaPP())``. The input space enters the pathway, as for
     tables in the authors' code, and a VAE decodes its mean. Training takes float32, scoring float64, both on the CPU
-    and on one thread, so that a worker forked afterwards misses none.
+    and on one thread, so that a process forked later does not wait for threads it does not have.
 
     **Signs.** Everywhere else in rapp a higher score is more novel. Here scikit-learn's convention holds: higher is
     more *normal*, ``predict`` gives 1 for normal and −1 for novel, and so must y in ``scoring="roc_auc"``: with
@@ -75,7 +75,7 @@ class RaPP(OutlierMixin, BaseEstimator):
 
     @pinned(THREADS)
     def fit(self, X: ArrayLike, y: object = None) -> "RaPP":
-        """Train on X (n, n_features), all normal, at least 2 rows; y is ignored.
+        """Train on X (n, n_features), all normal, at least 2 rows; y is ignored. Returns self.
 
         Raises:
             ValueError: a parameter or rows that cannot be used.
@@ -111,9 +111,9 @@ class RaPP(OutlierMixin, BaseEstimator):
         return -self.pathway_.score(torch.tensor(X))[self.method]
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
-        """``score_samples`` − ``offset_``, (n,): negative is novel."""
+        """How far X (n, n_features) is from the threshold: ``score_samples`` − ``offset_``, (n,); negative is novel."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """1 for normal, −1 for novel, (n,) int."""
+        """The decision for each row of X (n, n_features): 1 for normal, −1 for novel, (n,) int."""
         return np.where(self.decision_function(X) < 0, -1, 1)

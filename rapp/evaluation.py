@@ -28,12 +28,15 @@ def auroc(is_novel: ArrayLike, scores: ArrayLike) -> float:
     Args:
         is_novel: (N,) bool, the truth.
         scores: (N,) float, higher = more novel.
+
+    Raises:
+        ValueError: the shapes differ, only one kind is there, or a score is not finite.
     """
     return float(roc_auc_score(*_checked(is_novel, scores)))
 
 
 def aupr(is_novel: ArrayLike, scores: ArrayLike) -> float:
-    """Area under precision over recall with novel as the positive class (a coin gets the novelty ratio)."""
+    """Area under precision over recall, novel as the positive class (a coin: the novelty ratio); see ``auroc``."""
     return float(average_precision_score(*_checked(is_novel, scores)))
 
 
@@ -56,7 +59,7 @@ def mean_std(rows: pd.DataFrame, by: Sequence[str], value: str = "auroc") -> pd.
 
 
 def in_words(values: ArrayLike) -> str:
-    """Mean ± sample standard deviation of a few values as Markdown; the mean alone of a single one."""
+    """Mean ± sample standard deviation of a few values, as Markdown; for a single value the mean alone."""
     values = np.asarray(values, dtype=np.float64)
     return f"**{values.mean():.3f}**" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
 
@@ -71,7 +74,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of a metric over resampled test sets (normal and novel resampled apart).
 
-    It speaks of the test sample's size only: not of seeds, splits or training.
+    It covers what the size of the test set leaves open, and nothing of seeds, splits or training.
     """
     is_novel, scores = _checked(is_novel, scores)
     rng = np.random.default_rng(seed)

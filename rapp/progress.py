@@ -1,4 +1,4 @@
-"""What is said to whoever is waiting: on stderr, so that pages and pipes stay clean."""
+"""Messages and progress bars, on stderr so that pages and pipes stay clean."""
 
 import sys
 import time
@@ -12,14 +12,14 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """A bar in a terminal, a line now and then in a log; both with the time left.
+    """A progress bar in a terminal, or a line now and then in a log, with the time left.
 
     Args:
         total: how many units of work there are.
         unit: what one is called.
         what: what the work is called; "" for nothing.
         done: units that were done before.
-        quiet: whether nothing is said at all.
+        quiet: say nothing at all.
         every: seconds between two lines of a log.
     """
 

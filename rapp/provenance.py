@@ -1,4 +1,4 @@
-"""What a page's numbers came from: parameters, data, device, seconds, versions."""
+"""What numbers came from: the data's checksum, the commit, the processor, the versions."""
 
 import functools
 import os
@@ -23,9 +23,9 @@ def checksum(data: Dataset) -> str:
 
 @functools.cache
 def commit() -> str:
-    """The commit of this checkout, "+" if files differ from it; "" outside of one.
+    """The commit of this checkout, with "+" if files differ from it; "" outside of a checkout.
 
-    ``$RAPP_COMMIT`` says it where there is a copy of the files but no git.
+    ``$RAPP_COMMIT`` takes its place where there is a copy of the files but no git.
     """
     if named := os.environ.get("RAPP_COMMIT"):
         return named
@@ -39,18 +39,19 @@ def commit() -> str:
 
 
 def processor(device: str) -> str:
-    """What rounds the numbers of a device: the GPU's name, or the CPU's kind and widest instructions."""
+    """The hardware on which a device's rounding depends: the GPU's name, or the CPU's kind and widest instructions."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def machine() -> str:
+    """This machine's kind of CPU and number of cores, in words."""
     return f"{platform.machine()}, {cpu_count()} cores"
 
 
 def versions() -> dict[str, str]:
-    """Versions that numbers depend on, of what is installed."""
+    """Versions of Python and of the installed packages that numbers depend on."""
     found = {"Python": platform.python_version()}
     for name in ("torch", "torchvision", "scikit-learn", "numpy", "mlxtend", "rapp"):
         with suppress(PackageNotFoundError):

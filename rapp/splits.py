@@ -4,16 +4,16 @@ Splits are indices into the data set; nothing is copied. Normal rows are shuffle
 training, validation and test; training and validation hold normal rows only. The test set is then brought
 to the paper's novelty ratio by leaving out rows of the side that is in excess (paper, section 5.1).
 
-Two departures from "all normal" are settings of their own. Out-of-distribution: the novel rows come from another data
-set (``data.as_two_classes``). Contaminated, or unsupervised: a stated fraction of the training and of the validation
-rows is novel, unknown to whoever trains, for nobody has labels there.
+There are two more problems. Out-of-distribution: the novel rows come from another data set
+(``data.as_two_classes``). Contaminated, or unsupervised: a stated fraction of the training and of the validation rows
+is novel, and the detector does not know which.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# The share of novel rows in the test set: the paper's, which has no out-of-distribution setting.
+# Share of novel rows in the test set: the first two are the paper's, the last is a choice of ours.
 NOVELTY_RATIO = {"multimodal": 0.35, "unimodal": 0.5, "out-of-distribution": 0.5}
 SETTINGS = tuple(NOVELTY_RATIO)
 
@@ -36,7 +36,7 @@ def split(
     novelty_ratio: float | None = None,
     contamination: float = 0.0,
 ) -> Split:
-    """Split labels for one target class and one seed.
+    """The split of labels for one target class and one seed.
 
     Args:
         y: (N,) class of each row.

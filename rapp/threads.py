@@ -11,17 +11,17 @@ from contextlib import contextmanager
 
 import torch
 
-_PROCESS = os.getpid()  # that imported this; one that was forked afterwards has another number
+_PROCESS = os.getpid()  # of the process that imported this; one forked later has another
 
 
 def allowed(threads: int) -> int:
-    """``threads``, or 1 in a process that was forked since rapp was imported."""
+    """How many threads to use: ``threads``, or 1 in a process that was forked since rapp was imported."""
     return threads if os.getpid() == _PROCESS else 1
 
 
 @contextmanager
 def pinned(threads: int) -> Iterator[None]:
-    """Compute on so many threads, and on as many as before afterwards: sums depend on it in their last digits."""
+    """Compute on this many threads inside the block: the last digits of sums depend on the number."""
     before = torch.get_num_threads()
     torch.set_num_threads(allowed(threads))
     try:
@@ -32,6 +32,6 @@ def pinned(threads: int) -> Iterator[None]:
 
 @contextmanager
 def one_thread_if_forked() -> Iterator[None]:
-    """Compute on one thread in a forked process, and on as many as before afterwards; elsewhere change nothing."""
+    """Compute on one thread inside the block if this process was forked; else change nothing."""
     with pinned(torch.get_num_threads()):
         yield

@@ -1,1 +1,1 @@
-"""What only the book needs: published rows, the paper's tables beside ours, figures, and the chapters' own analyses."""
+"""What only the book needs: published rows, the paper's tables and ours, figures, and the chapters' own analyses."""

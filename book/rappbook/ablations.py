@@ -8,14 +8,14 @@ from rapp.models import MODELS
 
 
 def table(rows: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
-    """What each choice changes: a row per choice, a column per model and score.
+    """A page's table of what each choice changes: a row per choice, a column per model and score.
 
     The protocol's row holds mean AUROCs; the others hold the mean difference from the protocol's of the same class
     and seed, ± its standard deviation over classes and seeds.
 
     Args:
         rows: as ``ablate.collect``.
-        target: of one novel class; None for all.
+        target: the novel class to show; None for all.
 
     Returns:
         choice, value, and the text of each model and score; no rows without a run of the protocol.
@@ -32,13 +32,14 @@ def table(rows: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
 
 
 def _paired(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each row with the AUROC that the protocol has in the same cell."""
+    """Each row with the AUROC of the protocol's run of the same cell, in ``auroc_of_protocol``."""
     cell = [*cells.KEY, "score"]
     protocol = rows[rows["factor"] == ablate.PROTOCOL[0]]
     return rows.merge(protocol[[*cell, "auroc"]], on=cell, suffixes=("", "_of_protocol"))
 
 
 def _in_words(pairs: pd.DataFrame) -> str:
+    """The protocol's mean AUROC, or another choice's mean difference from it ± standard deviation."""
     if pairs["factor"].iloc[0] == ablate.PROTOCOL[0]:
         return f"{pairs['auroc'].mean():.3f}"
     change = pairs["auroc"] - pairs["auroc_of_protocol"]

@@ -22,13 +22,10 @@ def check(
     images: bool = False,
     **changes: Any,
 ) -> Dataset:
-    """Everything that a notebook's parameters can get wrong, before anything is trained.
+    """The data set that a notebook's parameters name, once all of these are checked; nothing is trained yet.
 
-    Args: those of the notebooks (``results``: a profile whose published rows are shown); ``images`` says that nothing
-        but images will do.
-
-    Returns:
-        The data set, for it had to be loaded.
+    Args: the notebooks' own (``results``: a profile whose published rows are shown), and ``images``: whether the data
+        must be images.
 
     Raises:
         ParameterError, data.DataError: one line that names the value and what is allowed.
@@ -55,7 +52,7 @@ def check(
 
 
 def other_classes(data: Dataset, target: str, chosen: str | None = None) -> list[str]:
-    """The classes that take their turn as the novel one beside the target: none if only one class can be novel.
+    """The classes other than the target that take their turn as the novel one; none if only one class can be novel.
 
     Args:
         data: the data set.

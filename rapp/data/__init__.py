@@ -1,4 +1,4 @@
-"""Data sets by name. Each arrives whole: rows, labels, what they mean, where they come from."""
+"""Data sets by name, and how to make one out of two."""
 
 from collections.abc import Callable
 
@@ -51,6 +51,9 @@ def as_two_classes(data: Dataset, other: str) -> Dataset:
     Args:
         data: what the model is to know.
         other: a data set of the same image shape, by name, or "photos" (see ``images.photos``), which has any.
+
+    Raises:
+        DataError: ``other`` is the same data set, a table, or of another shape.
     """
     novel = images.photos(data.image_shape) if other == "photos" and data.image_shape else load(other)
     if data.image_shape is None or novel.image_shape != data.image_shape or novel.name == data.name:

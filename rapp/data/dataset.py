@@ -14,9 +14,8 @@ class Dataset:
     """Rows and labels of one named data set."""
 
     name: str
-    x: np.ndarray = field(
-        repr=False
-    )  # (N, n_features); images float32 in [0, 1], flattened; tables float64 as they are
+    # (N, n_features): images flattened, float32 in [0, 1]; tables float64 as they are
+    x: np.ndarray = field(repr=False)
     y: np.ndarray = field(repr=False)  # (N,) str, one of `classes`
     classes: tuple[str, ...]
     image_shape: tuple[int, int] | None  # (height, width), or None for a table
@@ -34,8 +33,8 @@ class Dataset:
     def target(self, value: object = None) -> str:
         """The class that ``value`` names: 1, "1" and, where classes have names, "Trouser".
 
-        None is the paper's example, the second class of ten, for images; what is not the fixed normal class, if there
-        is one; and another table's rarest class.
+        None means the class that is not the fixed normal one, if there is one; else of images the second class, as in
+        the paper's example, and of a table the rarest. A value that names no class raises a ``DataError``.
         """
         if value is None and self.normal:
             return next(label for label in self.classes if label != self.normal)

@@ -1,6 +1,6 @@
 """The eight tables of the paper's Table 1, read from the files that their publishers ship.
 
-Nothing is downloaded, for most need a login: the files are looked for in a folder of ``$RAPP_DATA``, then of the cache.
+Nothing is downloaded, as most need a login: the files are looked for in a folder of ``$RAPP_DATA``, then of the cache.
 What is read must be what was published: rows, features and classes are compared with Table 1, and x and y have a
 SHA-256 that does not depend on line ends, compression or the order in which folders are searched.
 """
@@ -69,7 +69,7 @@ class Origin:
 
 
 def load(name: str) -> Dataset:
-    """Load one of the paper's tables.
+    """One of the paper's tables, by our name for it.
 
     Raises:
         DataError: a file that is missing, damaged or not the published one; the message says what to fetch.
@@ -117,7 +117,7 @@ def _find(name: str, remedy: str, *files: str) -> Path:
 
 
 def _csv(file: Path, **options: object) -> pd.DataFrame:
-    """Arrow's parser reads every decimal to the nearest float64, so that the checksum holds with any pandas."""
+    """A CSV file, read by Arrow: every decimal becomes the nearest float64, so the checksum holds with any pandas."""
     return pd.read_csv(file, engine="pyarrow", **options)  # type: ignore[call-overload]
 
 
@@ -136,7 +136,7 @@ def _otto(find: Find) -> Table:
 
 
 def _sensorless(find: Find) -> Table:
-    """48 features and the class a line; without the whole file, the part that can be had of it, for trials."""
+    """48 features and the class on each line; if the whole file is missing, the part of it that can be had."""
     file = find("Sensorless_drive_diagnosis.txt", "sensorless_small.npz")
     if file.suffix == ".npz":
         with np.load(file) as part:
@@ -150,7 +150,7 @@ def _sensorless(find: Find) -> Table:
 def _mill(find: Find, inspected: bool = False) -> Table:
     """Rows of 18 experiments. Novel: machining was not finished, or, of finished ones, the part failed inspection.
 
-    47 columns are numbers; the machining process is one-hot, in 11 columns, for End and end are two processes.
+    47 columns are numbers; the machining process is one-hot, in 11 columns, as End and end are two processes.
     """
     experiments = _csv(find("train.csv")).set_index("No")
     question, yes, no, notes = "machining_finalized", "finished", "unfinished", []

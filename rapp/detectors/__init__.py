@@ -1,4 +1,4 @@
-"""Every method by name, behind one interface (see ``base.Detector``): the paper's, and those that it competes with."""
+"""Every method by name, behind one interface (``base.Detector``): the paper's, and those that it is compared with."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ Config = TrainingConfig | DetectorOptions  # all that decides a detector but dat
 
 @dataclass(frozen=True)
 class Known:
-    """What stands behind a name."""
+    """What a method's name stands for."""
 
     detector: type[Detector]
     title: str  # for people
-    chapter: str  # that explains it
-    scores: tuple[str, ...]  # those that are compared with other methods'; its own first
+    chapter: str  # the one that explains it
+    scores: tuple[str, ...]  # the ones compared with other methods', its own first
     options: dict[str, Any] = dataclasses.field(default_factory=dict)  # what sets it apart from others of its class
 
     def allowed(self) -> list[str]:
-        """The options that can be changed."""
+        """Names of the options that can be changed."""
         return [field.name for field in dataclasses.fields(self.detector) if field.name != "image_shape"]
 
 
@@ -61,12 +61,12 @@ DETECTORS: dict[str, Known] = {
 
 
 def names() -> list[str]:
-    """The methods: autoencoders with the scores along their pathway, then their rivals."""
+    """Names of all methods: the paper's autoencoders, then the other detectors."""
     return list(DETECTORS)
 
 
 def known(name: str) -> Known:
-    """What stands behind a name.
+    """What the name of a method stands for.
 
     Raises:
         ParameterError: naming it and those that are allowed.
@@ -81,7 +81,7 @@ def make(name: str, image_shape: tuple[int, int] | None = None, profile: str = "
 
     Args:
         name: of ``names()``.
-        image_shape: (height, width) of the rows, which are flattened; None for a table's, standardised beforehand.
+        image_shape: (height, width) of the rows, which are flattened; None for a table's rows, standardised before.
         profile: "paper", "quick" or "tiny".
         changes: options that differ from the profile's.
 
@@ -134,7 +134,7 @@ def options(name: str, profile: str = "paper", **changes: Any) -> DetectorOption
     values = method.detector.PROFILES.get(profile, {}) | method.options
     values |= {option: value for option, value in changes.items() if value is not None}
     try:
-        made = method.detector(**values)  # it says what it cannot do
+        made = method.detector(**values)  # refuses values that are not allowed
     except ValueError as error:
         raise ParameterError(str(error)) from error
     chosen = {option: getattr(made, option) for option in method.allowed()}

@@ -1,4 +1,4 @@
-"""What all detectors have in common: rows checked on the way in, one seed, one device, one cache."""
+"""What all detectors have in common: checked rows, a seed, a device, a cache."""
 
 import dataclasses
 import json
@@ -45,14 +45,14 @@ class DetectorOptions:
 
 @dataclass(kw_only=True)
 class Detector(ABC):
-    """A method that learns from normal rows and then scores any. Its fields are all that decides it, but for the data.
+    """A method that learns from normal rows and then scores any. Its fields are all that decides it but data and seed.
 
     Args:
         image_shape: (height, width) of the rows, flattened, or None for a table's.
 
     Attributes:
-        seconds: of training, wherever and whenever it ran.
-        where: the device that it was trained on.
+        seconds: time of training, wherever and whenever it ran.
+        where: device it was trained on.
         best_epoch: the epoch whose weights are kept, counted from 1; 0 where there is no such choice.
         val_error: reconstruction error of the validation rows, by which that epoch was chosen; NaN where there is none.
         stack: how many networks were trained side by side.
@@ -72,13 +72,13 @@ class Detector(ABC):
         cache: Path | None = None,
         progress: bool = True,
     ) -> Self:
-        """Learn from normal rows.
+        """Learn from normal rows; returns self.
 
         Args:
             train: (N, n_features) float, N ≥ 2; images in [0, 1].
             validation: (M, n_features) float, normal rows for whatever has to be chosen without novelties.
             seed: decides all that is random.
-            cache: folder of trained models; None keeps nothing. What trains in seconds is not kept.
+            cache: folder of trained models; None keeps nothing. Models that train in seconds are never kept.
             progress: say on stderr how far it is, where it takes long.
 
         Raises:
@@ -97,13 +97,13 @@ class Detector(ABC):
         progress: bool = True,
         fill: int = 0,
     ) -> None:
-        """``fit`` for several of this class, each on its own (train, validation, seed).
+        """Fit several detectors of this class, each on its own (train, validation, seed).
 
         Args:
             detectors, rows: equally many.
             cache, progress: as for ``fit``.
-            fill: of detectors that train as a stack: 0 for stacks of the usual size; else one stack of all of them,
-                which copies fill up to so many networks.
+            fill: for detectors that train as a stack: 0 for stacks of the usual size; else one stack of all of them,
+                which copies fill up to ``fill`` networks.
         """
         for detector, (train, validation, seed) in zip(detectors, rows, strict=True):
             train, validation = detector._checked_training(train, validation)
@@ -133,6 +133,7 @@ class Detector(ABC):
         Raises:
             ValueError: rows that cannot be used.
             RuntimeError: ``fit`` has not been called.
+            FloatingPointError: a score is NaN or infinite.
         """
         if not getattr(self, "_fitted", False):
             raise RuntimeError(f"{type(self).__name__} has not been fitted: call fit(train, validation) first")
@@ -201,7 +202,7 @@ class Deep(Detector):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The untrained module, buffers for what is learned beside gradients included."""
+        """The untrained module, with buffers for whatever is learned otherwise than by gradients."""
 
     @abstractmethod
     def learn(self, net: nn.Module, x: Tensor, validation: Tensor, progress: bool) -> list[dict]:
@@ -239,21 +240,21 @@ class Deep(Detector):
 
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
         where = next(self.net.parameters()).device
-        self.net.eval()  # it is in everybody's reach; in training mode, scores would depend on the rows beside
+        self.net.eval()  # a caller may have changed it, and in training mode a score depends on the other rows
         with self._seeded(where):
             rows = torch.as_tensor(x, dtype=torch.float32, device=where)
             parts = [self.measure(self.net, chunk) for chunk in rows.split(CHUNK)]
         return {name: torch.cat([part[name] for part in parts]).detach().cpu().numpy() for name in parts[0]}
 
     def _key(self, x: Tensor, val: Tensor, where: torch.device) -> str:
-        """What determines the weights: options, seed, data, device, the recipe, and torch's version."""
+        """Checksum of what decides the weights: options, seed, data, device, recipe and torch's version."""
         what = {**dataclasses.asdict(self), "device": where.type, "seed": self._seed, "of": type(self).__name__}
         what |= {"recipe": self.RECIPE, "torch": torch.__version__}
         return sha256(json.dumps(what, sort_keys=True), x, val)
 
     @contextmanager
     def _seeded(self, where: torch.device) -> Iterator[None]:
-        """Torch's random state from our seed, on our threads; both as before afterwards."""
+        """Use this detector's seed and threads inside the block; afterwards torch's state is as before."""
         with pinned(self.threads), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
             torch.manual_seed(self._seed)
             yield
@@ -265,7 +266,7 @@ class Deep(Detector):
 
 
 def rounds(n: int, what: str, progress: bool) -> Iterator[int]:
-    """0 to n − 1, with a bar or lines on stderr where that is asked for."""
+    """Yield 0 to n − 1, with a progress bar on stderr if asked for."""
     bar = Progress(n, "round", what, quiet=not progress)
     for i in range(n):
         yield i
@@ -274,7 +275,7 @@ def rounds(n: int, what: str, progress: bool) -> Iterator[int]:
 
 
 def batches(x: Tensor, size: int) -> Iterator[Tensor]:
-    """The rows of x in a new random order, ``size`` at a time; the rest, other rows each time, is left out."""
+    """Yield the rows of x in a new random order, ``size`` at a time; the last rows, if fewer, are left out."""
     size = min(size, len(x))
     order = torch.randperm(len(x), device=x.device)
     yield from (x[rows] for rows in order[: len(x) // size * size].split(size))

@@ -1,6 +1,6 @@
-"""Detectors from before deep learning: scikit-learn's, each with settings by a rule that looks at normal rows alone.
+"""Detectors from before deep learning: scikit-learn's, with options set by rules that look at normal rows alone.
 
-Rows come as they are for all (images in [0, 1], tables standardised on the training rows). A density of as many
+All get the same rows (images in [0, 1], tables standardised on the training rows). A density of as many
 dimensions as an image has pixels is singular, so the two densities first project rows on the principal components that
 explain 90 % of the training rows' variance: the share by which the book also chooses a table's bottleneck. What the
 components leave out, these two do not see.
@@ -43,16 +43,16 @@ class PCAReconstruction(Detector):
         self._pca = PCA(min(self.n_components, *train.shape), random_state=seed).fit(train)
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """x (N, n_features) → x̂ (N, n_features)."""
+        """Reconstructions x̂ (N, n_features) of rows x (N, n_features)."""
         return self._pca.inverse_transform(self._pca.transform(x))
 
     @property
     def directions(self) -> np.ndarray:
-        """(n_components, n_features), orthonormal."""
+        """Principal directions as rows, (n_components, n_features), orthonormal."""
         return self._pca.components_
 
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """‖x − x̂‖²."""
+        """Reconstruction errors ‖x − x̂‖², (N,)."""
         return {"recon": np.square(x - self.reconstruct(x)).sum(1)}
 
 
@@ -76,7 +76,7 @@ class Estimated(Detector):
 
     @abstractmethod
     def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> Any:
-        """Fitted, with ``score_samples``: (N, n_features) float64 → (N,), higher = more normal."""
+        """A fitted estimator whose ``score_samples`` takes (N, n_features) float64 to (N,), higher = more normal."""
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
         with threadpool_limits(allowed(self.threads)):
@@ -130,7 +130,7 @@ class LocalOutliers(Estimated):
     """Local outlier factor (Breunig et al. 2000) of new rows among the training rows; scikit-learn's defaults.
 
     Args:
-        neighbours: that density is measured by and compared with; at most all others.
+        neighbours: training rows by which a density is measured, and with whose densities it is compared.
     """
 
     neighbours: int = 20
@@ -172,7 +172,7 @@ class Mixture(Density):
     """Gaussian mixture: 1, 2, 4, … normal distributions with full covariances.
 
     Args:
-        at_most: so many of them.
+        at_most: the largest number of them to try.
     """
 
     at_most: int = 64
@@ -191,7 +191,7 @@ class Kernels(Density):
     Their width starts at the components' root mean square spread and is halved from candidate to candidate.
 
     Args:
-        halvings: of the width, at most.
+        halvings: how often the width may be halved.
     """
 
     halvings: int = 10

@@ -12,7 +12,7 @@ from rapp.detectors.base import Deep, batches, rounds
 
 
 class Flat(nn.Module):
-    """x̂ = b + D (a + E x), with D the transpose of a random orthogonal E to begin with."""
+    """A linear autoencoder, x̂ = b + D (a + E x); at first, E is random and orthogonal, and D its transpose."""
 
     def __init__(self, n_features: int, k: int) -> None:
         super().__init__()
@@ -79,21 +79,18 @@ class LinearAutoencoder(Deep):
 
     @property
     def directions(self) -> np.ndarray:
-        """The decoder's columns, as rows: (n_components, n_features), not orthonormal."""
+        """The decoder's columns as rows, (n_components, n_features); they are not orthonormal."""
         assert isinstance(self.net, Flat)
         return self.net.decoder.weight.detach().cpu().numpy().T.astype(np.float64)
 
 
 def principal_angles(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Angles in degrees between the subspaces that two sets of directions span, ascending.
+    """Angles (min(k, m),) in degrees between the subspaces that two sets of directions span, ascending.
 
     The first is the smallest angle between a direction of one subspace and one of the other, the next the smallest
     at right angles to those, and so on: all are 0 where the subspaces are the same.
 
     Args:
         one, other: (k, n_features) and (m, n_features) linearly independent rows.
-
-    Returns:
-        (min(k, m),).
     """
     return np.sort(np.degrees(subspace_angles(one.T, other.T)))

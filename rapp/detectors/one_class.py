@@ -39,10 +39,10 @@ class Sphere(nn.Module):
 
 @dataclass(kw_only=True)
 class DeepSVDD(OnCodes):
-    """A network that draws the training rows together round a fixed centre; novel is what stays away from it.
+    """A network that draws the training rows together around a fixed centre; rows far from it are novel.
 
-    Hard: min mean d². Soft: min R² + 1/ν · mean max(0, d² − R²), where R is not descended but set, once an epoch, to
-    the (1 − ν)-quantile of that epoch's distances d.
+    Hard: min mean d². Soft: min R² + 1/ν · mean max(0, d² − R²), where R is not learned by gradients: once an epoch it
+    is set to the (1 − ν)-quantile of that epoch's distances d.
 
     Args:
         pretrain_epochs: of the autoencoder; its batch and rate are the same as afterwards.
@@ -102,12 +102,12 @@ class DeepSVDD(OnCodes):
 
     @torch.no_grad()
     def measure(self, net: Any, x: Tensor) -> dict[str, Tensor]:
-        """d², less R² (0 if hard)."""
+        """The score d² − R² of each row, (N,); R is 0 if hard."""
         return {"score": net(self.images(x)) - net.r**2}
 
 
 def away_from_zero(c: Tensor) -> Tensor:
-    """A centre with entries of ±0.1 in place of smaller ones: weights of zero would reach an entry of zero."""
+    """A centre (width,) with ±0.1 in place of smaller entries: weights of zero would reach an entry of zero."""
     return torch.where(c.abs() < APART, torch.where(c < 0, -APART, APART), c)
 
 
@@ -131,10 +131,10 @@ class HalfSpace(nn.Module):
 
 @dataclass(kw_only=True)
 class OCNN(OnCodes):
-    """A one-class SVM whose kernel is a layer that learns: most training rows shall lie beyond a plane.
+    """A one-class SVM whose kernel is a layer that learns: most training rows should lie beyond a plane.
 
-    min ½‖w‖² + ½‖V‖² + 1/ν · mean max(0, r − ŷ) − r: by Adam for V and w, which are all that it restrains, so that the
-    encoder stays as it is; once an epoch, by the ν-quantile of ŷ for r. The score is r − ŷ.
+    min ½‖w‖² + ½‖V‖² + 1/ν · mean max(0, r − ŷ) − r. Adam moves V and w; the loss restrains nothing else, so the
+    encoder stays as it is. Once an epoch, r is set to the ν-quantile of ŷ. The score is r − ŷ.
 
     Args:
         pretrain_epochs: of the autoencoder.
@@ -202,7 +202,7 @@ class KernelMachine(nn.Module):
         return torch.exp(-self.gamma * torch.cdist(z, self.z).square()) @ self.alpha - self.rho
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """How many support vectors there are is known only now."""
+        """Make room for the support vectors, whose number is known only from the file."""
         for name in ("z", "alpha"):
             setattr(self, name, state[prefix + name].to(self.rho.device, copy=True))
         super()._load_from_state_dict(state, prefix, *rest)

@@ -52,23 +52,23 @@ class GridCell:
 
     @property
     def id(self) -> str:
-        """What ``make row ID=…`` calls it."""
+        """The name by which ``make row ID=…`` finds the cell."""
         cell = self.cell
         dataset = " + ".join(self.dataset.split("+"))  # as the data set of a pair is called
         return f"{self.label}/{dataset}/{cell.setting}/{cell.config.model}/{cell.target}/{cell.seed}"
 
     @property
     def recipe(self) -> int:
-        """Number of the recipe by which such a cell is trained now."""
+        """Number of the recipe that trains this cell's detector now."""
         return detectors.known(self.cell.config.model).detector.RECIPE
 
     @property
     def file(self) -> Path:
-        """Where its result goes, relative to the grid's folder: it carries all that decides the numbers."""
+        """Path of its result in the grid's folder; the name carries all that decides the numbers."""
         what, config = dataclasses.asdict(self.cell), self.cell.config
         options, default = what.pop("config"), {f.name: f.default for f in dataclasses.fields(config)}
-        elsewhere = ("device", "threads", "compile")  # wherever it runs, it is the same cell
-        what["settings"] = {  # as it is called in the names of older files
+        elsewhere = ("device", "threads", "compile")  # a cell is the same wherever it runs
+        what["settings"] = {  # a config's old name, on which the names of files depend
             name: value
             for name, value in options.items()
             if value != default[name] and name not in elsewhere  # so a new option changes no old file's name
@@ -83,12 +83,12 @@ class GridCell:
 
 
 def _text(changes: Iterable[tuple[str, object]]) -> str:
-    """Changes as PARAMS has them: "epochs=30 batch=64"."""
+    """Changes in the form of PARAMS: "epochs=30 batch=64"."""
     return " ".join(f"{name}={value}" for name, value in changes)
 
 
 def _options(changes: Iterable[tuple[str, object]]) -> str:
-    """Those changes that have no column of their own."""
+    """The changes that have no column of their own, as text."""
     return _text((name, value) for name, value in changes if name not in ("epochs", "precision"))
 
 
@@ -100,7 +100,7 @@ def data_of(name: str) -> Dataset:
 
 
 def _check(names: Sequence[str], settings: Sequence[str], seeds: int, contaminations: Sequence[float]) -> None:
-    """``plan``'s arguments, before any data is loaded."""
+    """Check ``plan``'s arguments before any data are loaded."""
     if seeds < 1:
         raise ParameterError(f"seeds={seeds} must be at least 1")
     if unknown := [setting for setting in settings if setting not in ("multimodal", "unimodal")]:
@@ -166,7 +166,7 @@ def plan(
 
 
 def record(grid_cell: GridCell, trial: "Trial") -> dict:
-    """What a cell's file holds: a row per score, and what the numbers came from."""
+    """The content of a cell's file: a row per score, and what the numbers came from."""
     about = provenance.versions()
     common: dict[str, Any] = {
         "profile": grid_cell.profile,
@@ -195,18 +195,13 @@ def record(grid_cell: GridCell, trial: "Trial") -> dict:
 
 
 def write(path: Path, result: dict) -> None:
-    """Keep a cell's result."""
+    """Write a cell's result with its checksum; the file is whole or absent."""
     body = json.dumps(result, sort_keys=True, indent=1)
     write_text(path, json.dumps({"sha256": sha256(body), "result": result}, sort_keys=True, indent=1))
 
 
 def read(path: Path, set_aside: bool = False) -> dict | None:
-    """A cell's result; None if there is none. A damaged file is named and counts as none.
-
-    Args:
-        path: of the file.
-        set_aside: whether a damaged file is renamed, to make place for a new one.
-    """
+    """A cell's result; None if there is none. A damaged file is reported, if ``set_aside`` renamed, and is none."""
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
         if file["sha256"] != sha256(json.dumps(file["result"], sort_keys=True, indent=1)):
@@ -230,7 +225,7 @@ def _checksum_of(name: str) -> str:
 
 
 def is_done(path: Path, grid_cell: GridCell) -> bool:
-    """Whether a file holds a sound result that is no error, made by today's recipe from the data as they are now."""
+    """Whether a file holds a sound result, not an error, of today's recipe and of the data as they are now."""
     result = read(path, set_aside=True)
     if not result or not result.get("rows"):
         return False
@@ -246,7 +241,7 @@ def collect(*folders: Path) -> pd.DataFrame:
 
 
 def _results(*folders: Path) -> Iterator[dict]:
-    """What the files of finished cells under some folders hold; other files are not touched."""
+    """Yield the content of the files of finished cells under some folders; other files are not touched."""
     for folder in folders:
         for path in sorted(folder.rglob("*.json")):
             result = read(path) if FILE.fullmatch(path.name) else None
@@ -255,7 +250,7 @@ def _results(*folders: Path) -> Iterator[dict]:
 
 
 def completed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of any age with all columns of today."""
+    """Rows of any age with all of today's columns."""
     rows = rows.reindex(columns=list(COLUMNS)).astype({"processor": object, "changes": object, "options": object})
     older = rows["changes"].isna()  # nothing was changed; or the row is so old that its profile holds the changes, too
     if older.any():
@@ -274,18 +269,14 @@ def ids(rows: pd.DataFrame) -> list[str]:
 
 
 def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
-    """The id of each finished cell that keeps its scores, and these as CSV: row, is_novel, a column per score."""
+    """Yield each finished cell's id and kept scores; these are a CSV text: row, is_novel, a column per score."""
     for result in _results(*folders):
         if "scores" in result:
             yield ids(completed(pd.DataFrame(result["rows"][:1])))[0], result["scores"]
 
 
 def lock(folder: Path) -> TextIO:
-    """The folder's lock (``cache.lock``).
-
-    Raises:
-        ParameterError: there can be no such folder.
-    """
+    """The folder's lock (``cache.lock``); a folder that cannot be made raises a ``ParameterError``."""
     try:
         return cache.lock(folder / ".lock", busy=f"another run is at work in {folder}")
     except OSError as error:

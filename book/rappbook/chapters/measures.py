@@ -1,4 +1,4 @@
-"""AUROCs beside those of a trial: of ranges of layers, of a detector over seeds, of models trained afresh."""
+"""AUROCs other than a trial's own: of ranges of layers, of a detector over seeds, of models trained afresh."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from rapp.threads import pinned
 
 
 def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) -> list[Trial]:
-    """``run`` without the cache, one model after the other or as a stack: to see what that changes."""
+    """The trials of ``experiment.run`` without a cache, one model after the other or as a stack."""
     groups = [cells] if stack else [[cell] for cell in cells]
     return [trial for group in groups for trial in run_cells(data, group, None, fill=len(group))]
 
@@ -24,7 +24,7 @@ def trained_afresh(data: Dataset, cells: Sequence[Cell], stack: bool = False) ->
 def detector_aurocs(
     detector: Detector, data: Dataset, target: str, setting: str, seeds: int, contamination: float = 0.0
 ) -> np.ndarray:
-    """AUROC of a detector's first score, (seeds,): one split each."""
+    """AUROCs (seeds,) of a detector's first score, each on a split of its own."""
     results = []
     for seed in range(seeds):
         rows = split(data.y, target, setting, seed, contamination=contamination)

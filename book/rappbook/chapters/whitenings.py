@@ -26,7 +26,7 @@ def decompose(d: Rows) -> PCA:
 
 
 def squares(pca: PCA, d: Rows) -> Rows:
-    """Squared components p_i² of rows d (N, D) along the training rows' directions, (N, K) float64."""
+    """Squared components p_i² (N, K) float64 of rows d (N, D) along the training rows' directions."""
     return pca.transform(d).astype(np.float64) ** 2
 
 
@@ -53,12 +53,12 @@ def shrunk(pca: PCA, d: Rows, alphas: Rows) -> Rows:
 
 
 def by_rank(d_fit: Rows, d: Rows, independent: int) -> Rows:
-    """NAP (N,) by as many directions as rows d_fit (M, D) can have: M − 1, and at most ``independent``."""
+    """NAP (N,) of rows d (N, D) by as many directions as rows d_fit (M, D) have: M − 1, at most ``independent``."""
     return leading(decompose(d_fit), d)[:, min(len(d_fit) - 1, independent) - 1]
 
 
 def by_ledoit_wolf(d_fit: Rows, d: Rows) -> Rows:
-    """Squared Mahalanobis distances (N,) by rows d_fit's covariance, shrunk as Ledoit and Wolf choose."""
+    """Squared Mahalanobis distances (N,) of rows d by rows d_fit's covariance, shrunk as Ledoit and Wolf choose."""
     alpha = ledoit_wolf_shrinkage(d_fit.astype(np.float64))
     return shrunk(decompose(d_fit), d, np.array([alpha]))[:, 0]
 

@@ -43,14 +43,14 @@ def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
 
 
 def in_double(trial: Trial) -> Trial:
-    """The same trial with its network computing in float64, to tell rounding from what is really there."""
+    """The same trial with its network in float64, to tell rounding noise from signal."""
     detector = copy.copy(trial.detector)
     detector.trained = replace(detector.trained, model=copy.deepcopy(detector.trained.model).double())
     return replace(trial, detector=detector)
 
 
 def independent(trial: Trial, n_rows: int) -> int:
-    """How many independent directions n_rows training differences can have at most.
+    """The largest number of independent directions that n_rows training differences can have.
 
     The last layer is linear, so its differences are combinations of those before; and centring costs one row.
     """
@@ -60,7 +60,7 @@ def independent(trial: Trial, n_rows: int) -> int:
 
 
 def differences(trial: Trial, part: str) -> np.ndarray:
-    """d of the rows of ``train``, ``val`` or ``test``, (N, D), as NumPy's."""
+    """Differences d (N, D) of the rows of ``train``, ``val`` or ``test``, as a NumPy array."""
     with pinned(SCORING_THREADS):
         return trial.detector.pathway().differences(trial.tensor(part)).cpu().numpy()
 

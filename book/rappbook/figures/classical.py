@@ -26,7 +26,7 @@ def angles(series: dict[str, np.ndarray]) -> Figure:
     """Principal angles between subspaces.
 
     Args:
-        series: label → (k,) degrees, ascending; what is trained comes first.
+        series: label → (k,) degrees, ascending; the trained subspace comes first.
     """
     figure, ax = style.subplots(figsize=(6.4, 3.2))
     for (label, degrees), colour, marker in zip(series.items(), (style.NORMAL, "0.55"), "os", strict=True):
@@ -64,7 +64,7 @@ def by_detector(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
 
 
 def agreement(ranks: pd.DataFrame) -> Figure:
-    """Rank correlations of scores, the lower triangle of a square table with names on both sides."""
+    """Rank correlations of scores: the lower triangle of a square table (k, k) with names on both sides."""
     n = len(ranks)
     figure, ax = style.subplots(figsize=(6.8, 0.48 * n + 1.6))
     hidden = np.triu(np.ones((n, n), bool))

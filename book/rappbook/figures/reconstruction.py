@@ -14,7 +14,7 @@ def reconstructions(
 
     Args:
         x, x_hat: (n, n_features) inputs and reconstructions.
-        is_novel: (n,) bool; novel columns come with their own colour.
+        is_novel: (n,) bool; novel columns have a colour of their own.
         image_shape: (height, width).
         novel_name: what to call the novel class.
     """

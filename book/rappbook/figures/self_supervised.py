@@ -30,7 +30,7 @@ def transformed(images: dict[str, np.ndarray]) -> Figure:
 
 
 def learning(history: Sequence[dict], accuracy: pd.DataFrame) -> Figure:
-    """Above, how often the transformation is told right while training; below, in the end, for each transformation.
+    """How often the transformation is recognised: above, during training; below, in the end, each by itself.
 
     Args:
         history: dicts with epoch, accuracy (on training batches) and val_accuracy.
@@ -55,7 +55,7 @@ def learning(history: Sequence[dict], accuracy: pd.DataFrame) -> Figure:
 
 
 def _by_chance(ax: Axes, n: int) -> None:
-    """The line of a classifier of n kinds that guesses."""
+    """Draw the line of a classifier that guesses one of n kinds."""
     ax.axhline(1 / n, color="black", linewidth=1, linestyle="--", zorder=0)
 
 
@@ -91,7 +91,7 @@ def confusions(panels: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
     for ax, (title, values) in zip(axes[:, 0], panels.items(), strict=True):
         ax.imshow(values, cmap="Blues", vmin=0, vmax=1)
         for (row, column), value in np.ndenumerate(values):
-            if value >= 0.05:  # a figure in each square would hide those that matter
+            if value >= 0.05:  # a number in each square would hide those that matter
                 colour = "white" if value > 0.5 else "black"
                 ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=11)
         ax.set_yticks(range(len(names)), list(names))

@@ -25,5 +25,5 @@ def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, A
 
 
 def coin(ax: Axes) -> None:
-    """The line at AUROC 0.5, below which a score is worse than a coin."""
+    """Draw the line at AUROC 0.5, below which a score is worse than a coin."""
     ax.axhline(0.5, color="black", linewidth=1, linestyle="--", zorder=0)
