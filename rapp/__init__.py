@@ -11,8 +11,9 @@ To use it on a table, as a scikit-learn estimator, which has scikit-learn's sign
     RaPP().fit(x_train).predict(x)  # 1 normal, −1 novel
 """
 
-from rapp.estimator import RaPP
+from rapp.estimator import RaPP, load
 from rapp.pathway import Pathway, nap, recon, sap
+from rapp.saving import SavedModelError, save
 from rapp.whitening import Whitening
 
-__all__ = ["Pathway", "RaPP", "Whitening", "nap", "recon", "sap"]
+__all__ = ["Pathway", "RaPP", "SavedModelError", "Whitening", "load", "nap", "recon", "sap", "save"]

@@ -4,6 +4,7 @@ import ast
 import math
 import shlex
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -88,16 +89,26 @@ class TrainingConfig:
             if getattr(self, name) not in values:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; allowed: {', '.join(values)}")
         for name in ("n_layers", "bottleneck", "epochs", "batch", "threads"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+            if not is_whole(getattr(self, name)) or getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
+            object.__setattr__(self, name, int(getattr(self, name)))  # NumPy's integers are none to JSON
         if self.batch < 2:
             raise ValueError(f"batch={self.batch} must be at least 2: batch normalisation cannot train on one row")
-        if not isinstance(self.samples, int) or self.samples < 0:
+        if not is_whole(self.samples) or self.samples < 0:
             raise ValueError(f"samples={self.samples!r} must be a whole number of at least 0 (0 trains on μ alone)")
-        if self.hidden is not None and (len(self.hidden) != self.n_layers - 1 or min(self.hidden, default=1) < 1):
-            raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
-        if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
+        if self.hidden is not None:
+            if len(self.hidden) != self.n_layers - 1 or not all(is_whole(width) and width > 0 for width in self.hidden):
+                raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
+            object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        if not (isinstance(self.lr, Real) and 0 < self.lr < math.inf):
             raise ValueError(f"lr={self.lr!r} must be a positive number")
+        object.__setattr__(self, "samples", int(self.samples))
+        object.__setattr__(self, "lr", float(self.lr))
+
+
+def is_whole(value: object) -> bool:
+    """Whether this is an integer, NumPy's included; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -1,54 +1,89 @@
 """RaPP as a scikit-learn estimator, for a ``Pipeline`` or ``cross_validate``."""
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
-from rapp import evaluation
-from rapp.config import TrainingConfig
+from rapp import calibration, explain, labels, saving
+from rapp.config import TrainingConfig, is_whole
 from rapp.detectors.autoencoder import bottleneck
+from rapp.models import MODELS
 from rapp.pathway import Pathway
+from rapp.progress import say
 from rapp.stacks import train
 from rapp.threads import pinned
+from rapp.training import under
+from rapp.whitening import Whitening
 
 METHODS = ("nap", "sap", "recon")
 THREADS = 1  # of the estimator: small batches gain little from a second core, and wait for it where it is busy
+ARRAYS = ("held_out_scores_", "levels_")
+FITTED = ("method_", "approximate_", "false_alarm_rate_", "offset_", "n_left_out_", "n_iter_", "n_features_in_",
+          "feature_names_in_")  # fmt: skip
+ABOVE_ROUNDING = 1 + 1e-9  # the row that is the threshold is not above it, in a batch of whatever size
+CHOOSE = 10  # one row in so many chooses the epoch, if there are enough
 
 
 class RaPP(OutlierMixin, BaseEstimator):
     """An autoencoder trained on normal rows, with a score along its projection pathway.
 
     Scale the features first: ``make_pipeline(StandardScaler(), RaPP())``. The input space enters the pathway, as for
-    tables in the authors' code, and a VAE decodes its mean. Training takes float32, scoring float64, both on the CPU
+    tables in the authors' code, and a VAE decodes its mean. Training takes float32. Scoring takes float64 on the CPU
     and on one thread, so that a process forked later does not wait for threads it does not have.
 
     **Signs.** Everywhere else in rapp a higher score is more novel. Here scikit-learn's convention holds: higher is
-    more *normal*, ``predict`` gives 1 for normal and −1 for novel, and so must y in ``scoring="roc_auc"``: with
-    y = 1 for novel rows, that silently reports 1 − AUROC.
+    more *normal*, ``predict`` gives 1 for normal and −1 for novel, and so must y: with y = 1 for novel rows,
+    ``scoring="roc_auc"`` silently reports 1 − AUROC. ``scores`` and ``explain`` alone keep rapp's sign.
+
+    **Labels.** ``fit(X)`` takes all rows as normal. ``fit(X, y)`` leaves out those that y calls ``novel_label``, so
+    that ``cross_val_score(RaPP(), X, y, cv=StratifiedKFold(3), scoring="roc_auc")`` and ``GridSearchCV`` train on
+    normal rows only. Where y has several kinds of fault, pass ``np.where(y == "ok", 1, -1)``.
+
+    **Held-out rows.** A fifth of the rows trains nothing and chooses nothing: from their scores come the threshold and
+    the p-values, and a tenth more choose the epoch. With fewer than 95 rows one fifth does both, so that p-values are
+    approximate, and a warning says so. With fewer than 5, all rows do everything.
 
     Args:
-        method: ``nap``, ``sap`` or ``recon`` (paper, section 4).
+        method: ``nap``, ``sap`` or ``recon`` (paper, section 4). What it was at ``fit`` counts until the next one.
         model: ``ae``, ``vae`` or ``aae``.
-        n_layers: layers of encoder and decoder each.
+        n_layers: layers of encoder and decoder each; ``hidden``, if given, counts instead.
         bottleneck: width of the code, at most the number of features; None for as many as principal components
             explain 90 % of the variance.
+        hidden: widths of the layers between input and code; None interpolates.
         epochs: passes over the training rows; the best by reconstruction of held-out rows is kept.
         batch: rows a step, at least 2.
         lr: Adam's learning rate.
-        false_alarm_rate: share of normal rows that ``predict`` may call novel. The threshold comes from the 20 % of
-            the rows that are held out from training, for those trained on score too low; from all if there are too
-            few to hold any out.
+        false_alarm_rate: share of fresh normal rows that ``predict`` may call novel; it needs 5 (1/rate − 1) rows.
+            None for 0.05, or what fewer than 95 rows allow, with a warning.
+        novel_label: what y calls novel.
+        device: where to train: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the best that is there.
+        verbose: whether to say on stderr how training goes on, and how many rows y leaves out.
         random_state: seed, ``RandomState`` or None, as in scikit-learn.
 
     Attributes:
         model_: the trained autoencoder, a torch module in eval mode, float64.
         pathway_: its ``rapp.Pathway``.
+        method_: the fitted method.
+        held_out_scores_: (n,) float64, sorted; of the rows that set the threshold, higher = more novel.
+        approximate_: whether these rows chose the epoch, too, or even trained.
+        false_alarm_rate_: the rate that ``predict`` keeps to.
         offset_: ``decision_function`` is ``score_samples`` − ``offset_``.
+        levels_: (21, n_features) quantiles of the training rows, for ``explain``.
+        n_left_out_: rows that y called novel.
         n_iter_: epochs trained.
-        n_features_in_: number of features seen in ``fit``.
+        n_features_in_, feature_names_in_: number and, of a DataFrame, names of the features seen in ``fit``.
     """
 
     def __init__(
@@ -57,58 +92,129 @@ class RaPP(OutlierMixin, BaseEstimator):
         model: str = "ae",
         n_layers: int = 3,
         bottleneck: int | None = None,
+        hidden: Sequence[int] | None = None,
         epochs: int = 100,
         batch: int = 32,
         lr: float = 1e-3,
-        false_alarm_rate: float = 0.05,
+        false_alarm_rate: float | None = None,
+        novel_label: Any = -1,
+        device: str = "cpu",
+        verbose: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ):
         self.method = method
         self.model = model
         self.n_layers = n_layers
         self.bottleneck = bottleneck
+        self.hidden = hidden
         self.epochs = epochs
         self.batch = batch
         self.lr = lr
         self.false_alarm_rate = false_alarm_rate
+        self.novel_label = novel_label
+        self.device = device
+        self.verbose = verbose
         self.random_state = random_state
 
-    @pinned(THREADS)
-    def fit(self, X: ArrayLike, y: object = None) -> "RaPP":
-        """Train on X (n, n_features), all normal, at least 2 rows; y is ignored. Returns self.
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Train on the normal rows of X (n, n_features), at least 2.
+
+        Args:
+            X: finite numbers; a DataFrame's column names are kept, and later rows checked by them.
+            y: (n,) labels; None calls all rows normal.
+
+        Warns:
+            UserWarning: fewer than 95 rows, too few rows for NAP, or a y without ``novel_label``, with what to do.
 
         Raises:
-            ValueError: a parameter or rows that cannot be used.
+            ValueError: a parameter or rows that cannot be used, or too few of them for ``false_alarm_rate``.
             FloatingPointError: training diverged; scale the features or lower ``lr``.
         """
-        x: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown; allowed: {', '.join(METHODS)}")
-        width = bottleneck(x) if self.bottleneck is None else self.bottleneck
-        if not (isinstance(width, int | np.integer) and 1 <= width <= x.shape[1]):
-            raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
+        x: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        is_normal, doubt = labels.normal_rows(y, self.novel_label, len(x))
+        if self.verbose and not is_normal.all():
+            say(f"{(~is_normal).sum()} of {len(x)} rows are {self.novel_label!r} in y: left out of training")
+        doubts = [doubt, self._fit(x[is_normal])]
+        if self.method == "nap":
+            doubts.append(self.pathway_.whitening.shortage())
+        self.n_left_out_ = int((~is_normal).sum())
+        for doubt in filter(None, doubts):
+            warnings.warn(doubt, stacklevel=2)
+        return self
+
+    def _fit(self, x: np.ndarray) -> str:
+        """``fit`` to normal rows; returns what is doubtful about the threshold."""
+        rate, doubt = calibration.reachable(len(x), self.false_alarm_rate)
+        if self.bottleneck is None:
+            width = bottleneck(x)
+        elif is_whole(self.bottleneck) and 1 <= self.bottleneck <= x.shape[1]:
+            width = self.bottleneck
+        else:
+            raise ValueError(
+                f"bottleneck={self.bottleneck!r} must lie between 1 and the number of features, {x.shape[1]}"
+            )
+        if self.hidden is not None and np.ndim(self.hidden) != 1:
+            raise ValueError(f"hidden={self.hidden!r} must be a sequence of widths, such as (64, 32)")
+        hidden = None if self.hidden is None else tuple(self.hidden)
         config = TrainingConfig(
-            self.model, self.n_layers, width, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr, device="cpu",
-            threads=THREADS,
+            self.model, self.n_layers if hidden is None else len(hidden) + 1, width, hidden, samples=1,
+            epochs=self.epochs, batch=self.batch, lr=self.lr, device=self.device, threads=THREADS,
         )  # fmt: skip
         random = check_random_state(self.random_state)
         rows = torch.from_numpy(x[random.permutation(len(x))])
-        held_out = len(x) // 5
-        val, fitted = (rows[:held_out], rows[held_out:]) if held_out else (rows, rows)
-        trained = train(fitted.float(), val.float(), config, random.randint(2**31 - 1), progress=False)
-        self.model_ = trained.model.double()
-        self.n_iter_ = len(trained.history)
-        self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True).fit(fitted)
-        normal = self.pathway_.score(val)[self.method]
-        self.offset_ = -evaluation.threshold(normal, self.false_alarm_rate)
+        n_held_out, enough = calibration.n_held_out(len(x)), len(x) >= calibration.ENOUGH
+        held_out, rest = rows[:n_held_out], rows[n_held_out:] if n_held_out < len(x) else rows
+        choosing, fitted = (rest[: len(x) // CHOOSE], rest[len(x) // CHOOSE :]) if enough else (held_out, rest)
+        with pinned(THREADS):
+            seed = random.randint(2**31 - 1)
+            trained = train(fitted.float(), choosing.float(), config, seed, progress=bool(self.verbose))
+            self.model_ = trained.model.cpu().double()
+            self._connect(Whitening())
+            self.pathway_.fit_quietly(fitted)
+            scores = self.pathway_.score(held_out)[self.method]
+        self.method_, self.n_iter_, self._config = self.method, len(trained.history), config
+        self.held_out_scores_, self.approximate_ = np.sort(scores) * ABOVE_ROUNDING, not enough
+        self.levels_ = explain.levels(fitted.numpy())
+        self._set_rate(rate)
+        return doubt
+
+    def set_false_alarm_rate(self, rate: float) -> Self:
+        """Move the threshold to another rate without training, and keep the rate for later fits. Returns self.
+
+        Raises:
+            ValueError: too small for the held-out rows, with the number of rows that it needs.
+        """
+        check_is_fitted(self)
+        self._set_rate(rate)
+        self.false_alarm_rate = rate
         return self
 
+    def _set_rate(self, rate: float) -> None:
+        self.offset_ = -calibration.threshold(self.held_out_scores_, rate)
+        self.false_alarm_rate_ = float(rate)
+
+    def _connect(self, whitening: Whitening) -> None:
+        self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True, whitening=whitening)
+
+    def _rows(self, X: ArrayLike) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
     @pinned(THREADS)
+    def _novelty(self, x: np.ndarray) -> np.ndarray:
+        return self.pathway_.score(torch.tensor(x))[self.method_]
+
+    @pinned(THREADS)
+    def scores(self, X: ArrayLike) -> pd.DataFrame:
+        """All scores of X (n, n_features) by one fit: columns recon, sap, nap; here higher = more *novel*."""
+        x = self._rows(X)
+        return pd.DataFrame(self.pathway_.score(torch.tensor(x)), index=_index(X))
+
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Normality of X (n, n_features): minus the pathway score, (n,) float64; higher is more normal."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return -self.pathway_.score(torch.tensor(X))[self.method]
+        return -self._novelty(self._rows(X))
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """How far X (n, n_features) is from the threshold: ``score_samples`` − ``offset_``, (n,); negative is novel."""
@@ -117,3 +223,88 @@ class RaPP(OutlierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The decision for each row of X (n, n_features): 1 for normal, −1 for novel, (n,) int."""
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_value(self, X: ArrayLike) -> np.ndarray:
+        """The share of normal rows that score at least as high as each row of X (n, n_features), (n,): small is novel.
+
+        With n rows held out it is at least 1/(n + 1), and ``predict`` says −1 where it is at most
+        ``false_alarm_rate_``. It is approximate where ``approximate_``.
+        """
+        return calibration.p_values(self.held_out_scores_, self._novelty(self._rows(X)))
+
+    def explain(self, X: ArrayLike, by: str = "feature") -> pd.DataFrame:
+        """Why rows score as they do, in the fitted method's score; here higher = more *novel*.
+
+        Pass the rows in question, such as ``X[detector.predict(X) == -1]``: by feature, each takes 22 scores a feature.
+
+        Args:
+            X: (n, n_features) rows.
+            by: "feature", for how much a row's score falls if that feature alone takes its best value: one of 21
+                quantiles of the training rows or the reconstruction's. At least 0, and no parts of a whole.
+                "layer", for what each layer of the pathway adds: the score is their sum. A part of NAP is negative
+                where the layer makes the differences of others less unusual. ``recon`` lies in the input alone.
+
+        Returns:
+            a row per row of X and a column per feature, or per layer: "input", "layer 1", ….
+        """
+        x = self._rows(X)
+        if by == "layer":
+            with pinned(THREADS):
+                parts = explain.by_layer(self.pathway_, torch.tensor(x), self.method_)
+            names = {i: f"layer {i}" if i else "input" for i in parts}
+            return pd.DataFrame(parts, index=_index(X)).rename(columns=names)
+        if by != "feature":
+            raise ValueError(f"by={by!r} is unknown; allowed: feature, layer")
+        columns = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])]))
+        return pd.DataFrame(explain.by_feature(self._novelty, x, self.levels_), index=_index(X), columns=columns)
+
+    def save(self, folder: str | PathLike) -> Path:
+        """Write the fitted estimator into a folder, for ``rapp.load(folder)``; see ``rapp.save``.
+
+        A ``random_state`` that is no number is saved as None.
+        """
+        return saving.save(self, folder)
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """All that was fitted, as tensors and JSON; ``restored`` takes it."""
+        check_is_fitted(self)
+        whitening, about = self.pathway_.whitening.state()
+        parts = {"model": self.model_.state_dict(), "whitening": whitening}
+        tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+        tensors |= {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
+        params = self.get_params()
+        params["random_state"] = params["random_state"] if is_whole(params["random_state"]) else None
+        fitted = {name: getattr(self, name) for name in FITTED if hasattr(self, name)}
+        return tensors, {"params": params, "fitted": fitted, "config": asdict(self._config), "whitening": about}
+
+    @classmethod
+    def restored(cls, tensors: dict[str, Tensor], about: dict) -> Self:
+        """A fitted estimator from what ``state`` gave."""
+        self, config = cls(**about["params"]), TrainingConfig(**about["config"])
+        for name, value in about["fitted"].items():
+            setattr(self, name, np.array(value, dtype=object) if name == "feature_names_in_" else value)
+        for name in ARRAYS:
+            setattr(self, name, tensors[name].numpy())
+        sizes = self.n_features_in_, config.bottleneck, config.n_layers, config.hidden, config.layers
+        self.model_, self._config = MODELS[config.model](*sizes).double().eval(), config
+        self.model_.load_state_dict(under("model.", tensors))
+        self._connect(Whitening.restored(under("whitening.", tensors), about["whitening"]))
+        return self
+
+
+def load(folder: str | PathLike) -> Any:
+    """The fitted ``RaPP`` or ``Whitening`` that ``save`` wrote into a folder; it scores as before, to the last digit.
+
+    A ``Whitening`` goes with the network that it was fitted with: ``Pathway(encoder, decoder, whitening=…)``.
+
+    Raises:
+        SavedModelError: there is none, it is damaged or altered, or a newer rapp wrote it.
+    """
+    kind, tensors, about = saving.read(folder)
+    kinds: dict[str, Any] = {"RaPP": RaPP, "Whitening": Whitening}
+    return kinds[kind].restored(tensors, about)
+
+
+def _index(X: ArrayLike) -> pd.Index | None:
+    """A DataFrame's own names of rows."""
+    return X.index if isinstance(X, pd.DataFrame) else None

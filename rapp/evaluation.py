@@ -41,7 +41,9 @@ def aupr(is_novel: ArrayLike, scores: ArrayLike) -> float:
 
 
 def threshold(train_scores: ArrayLike, false_alarm_rate: float = 0.05) -> float:
-    """The score above which a sample is called novel, from normal training scores alone.
+    """The quantile of normal scores above which the book calls a sample novel; it promises no rate for fresh ones.
+
+    ``calibration.threshold`` does, for enough held-out rows.
 
     Args:
         train_scores: (N,) scores of normal samples.

@@ -14,6 +14,7 @@ change nothing. Encoder layers are any ``nn.Module``s that follow one another, c
 in eval mode first.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -128,13 +129,23 @@ class Pathway:
         """d(x), (N, Σ d_i), in one piece."""
         return torch.cat([d for _, d in self._chunks(x)])
 
-    @one_thread_if_forked()
     def fit(self, x_train: Tensor) -> "Pathway":
         """Fit NAP's normaliser on normal training rows (N, …), in one pass.
+
+        Warns:
+            UserWarning: the rows are too few for NAP (``Whitening.shortage``), with what to do.
 
         Raises:
             ValueError: fewer than 2 rows; as ``score``.
         """
+        self.fit_quietly(x_train)
+        if shortage := self.whitening.shortage():
+            warnings.warn(shortage, stacklevel=2)
+        return self
+
+    @one_thread_if_forked()
+    def fit_quietly(self, x_train: Tensor) -> "Pathway":
+        """``fit`` without its warning, for who has no use for NAP or says it in other words."""
         try:
             self.whitening.fit(d for _, d in self._chunks(x_train))
         except ValueError:

@@ -25,8 +25,7 @@ class Whitening:
             activations (1e-10 and 1e-6 were measured) and below the pivots that carry signal (1e-4 and more).
 
     Attributes:
-        rank: number of independent directions found, at most min(N − 1, D); 0 before ``fit``. If it is N − 1, every
-            training row has the same NAP, and thresholds from them mean nothing: fit on more rows, or fewer layers.
+        rank: number of independent directions found, at most min(N − 1, D); 0 before ``fit``; see ``shortage``.
         n_rows: rows that were fitted; 0 before ``fit`` and after one that failed.
     """
 
@@ -86,18 +85,60 @@ class Whitening:
         dependent = solve_triangular(lower[: self.rank], lower[self.rank :].T, lower=True, trans="T")
         null, _ = np.linalg.qr(np.vstack([-dependent, np.eye(len(lower) - self.rank)]))  # lowerᵀ null = 0
         self._order = torch.from_numpy(order)
-        self._mu, self._null = (self._shift + mean).cpu()[self._order], torch.from_numpy(null)
+        self._mu, self._null = (self._shift + mean).cpu()[self._order], torch.from_numpy(np.ascontiguousarray(null))
         self._lower = torch.from_numpy(lower[: self.rank].copy())
         self._parts_for: tuple[torch.dtype, torch.device] | None = None  # see _parts_like
         del self._gram, self._sum, self._shift, self._work
 
     @one_thread_if_forked()
     def transform(self, d: Tensor) -> Tensor:
-        """Whitened differences (N, rank) in d's dtype; their squared length is NAP."""
+        """Whitened differences (N, rank) of d (N, D), in d's dtype; their squared length is NAP.
+
+        Raises:
+            ValueError: d has another width than the rows of the fit.
+        """
+        if d.shape[1] != len(self._order):
+            raise ValueError(f"this NAP was fitted to a pathway of {len(self._order)} activations, got {d.shape[1]}")
         order, mu, null, last = self._parts_like(d)
         z = d.index_select(1, order).sub_(mu)
         z.addmm_(z @ null, null.T, alpha=-1)  # onto the row space
         return torch.linalg.solve_triangular(last, z[:, : self.rank], upper=True, left=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """μ, (D,), on the CPU."""
+        return torch.empty_like(self._mu).index_copy_(0, self._order, self._mu)
+
+    def shortage(self) -> str:
+        """One line where the fitted rows are too few for their NAP to mean anything, and what to do; else "".
+
+        If the rank is N − 1, every one of the N rows has the same NAP, whatever they are. With fewer than two rows a
+        direction it is nearly so.
+        """
+        if not self.n_rows or self.n_rows >= 2 * self.rank:
+            return ""
+        all_same = "every one of them has the same NAP" if self.rank == self.n_rows - 1 else "their NAPs hardly differ"
+        return (
+            f"NAP measures {self.rank} directions by {self.n_rows} training rows, so that {all_same}: fit on at least "
+            f"{2 * self.rank} rows, on fewer or narrower layers, or use SAP"
+        )
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """What was fitted, as tensors and JSON; ``restored`` takes it."""
+        if not self.n_rows:
+            raise ValueError("this Whitening is not fitted: call fit first")
+        tensors = {name: getattr(self, f"_{name}") for name in ("order", "mu", "null", "lower")}
+        products = str(self.products).removeprefix("torch.")
+        return tensors, {"products": products, "cut": self.cut, "rank": self.rank, "n_rows": self.n_rows}
+
+    @classmethod
+    def restored(cls, tensors: dict[str, Tensor], about: dict) -> "Whitening":
+        """A fitted ``Whitening`` from what ``state`` gave."""
+        whitening = cls(getattr(torch, about["products"]), about["cut"])
+        for name, tensor in tensors.items():
+            setattr(whitening, f"_{name}", tensor)
+        whitening.rank, whitening.n_rows, whitening._parts_for = about["rank"], about["n_rows"], None
+        return whitening
 
     def _parts_like(self, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Order of the features, and in it μ, null space and factor, in d's dtype and on its device; converted once."""

@@ -123,7 +123,7 @@ class PathwayDetector(Detector):
         self.val_error = min(entry["val_error"] for entry in trained.history)
         self.whitening, self._n_features = Whitening(), x_train.shape[1]
         with pinned(SCORING_THREADS):
-            self.pathway(whitening=self.whitening).fit(self.tensor(x_train))
+            self.pathway(whitening=self.whitening).fit_quietly(self.tensor(x_train))
         self._fitted = True
         return self
 

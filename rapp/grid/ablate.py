@@ -162,7 +162,7 @@ def _scored_otherwise(trial: Trial) -> dict[tuple[str, str], dict[str, np.ndarra
     if model.codes == 2:
         mu = slice(first, -model.bottleneck)  # without log σ²
         found["code in the pathway", "μ alone"] = sap_and_nap(d_train[:, mu], d_test[:, mu])
-        of_mean = pathway.Pathway(model.encoder, model.decode, include_input=has_input).fit(x_train)
+        of_mean = pathway.Pathway(model.encoder, model.decode, include_input=has_input).fit_quietly(x_train)
         found["reconstruction", "of μ alone"] = of_mean.score(x_test)
     return found
 

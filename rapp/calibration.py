@@ -1,0 +1,90 @@
+"""Thresholds and p-values from the scores of normal rows that were held out of training (split conformal prediction).
+
+Among n held-out scores and that of a fresh normal row each rank is equally likely, whatever the scores' distribution:
+so a false-alarm rate α takes n ≥ 1/α − 1 of them, and holds on average over such sets.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+SHARE = 5  # one row in so many is held out
+DEFAULT = 0.05  # false-alarm rate, where none is asked for
+
+
+def scores_needed(rate: float) -> int:
+    """The least n with 1/(n + 1) ≤ ``rate``."""
+    return math.ceil(1 / rate - 1e-9) - 1
+
+
+ENOUGH = SHARE * scores_needed(DEFAULT)  # rows in all, 95: from here on those held out have no other task
+
+
+def n_held_out(n: int) -> int:
+    """How many of n rows set the threshold: one in five, or all if there are fewer."""
+    return n // SHARE or n
+
+
+def check(rate: float, n: int) -> None:
+    """Raise a ``ValueError`` if n held-out scores cannot keep to a false-alarm rate, with the rows that it needs."""
+    if not 0 < rate < 1:
+        raise ValueError(f"false_alarm_rate={rate!r} must lie between 0 and 1")
+    if (needed := scores_needed(rate)) > n:
+        raise ValueError(
+            f"false_alarm_rate={float(rate)!r} needs {SHARE * needed} rows, of which {needed} are held out; "
+            f"with {n} held out the least is 1/{n + 1} = {1 / (n + 1):.2g}"
+        )
+
+
+def threshold(held_out: ArrayLike, rate: float) -> float:
+    """The score above which a row is called novel: order statistic ⌈(n + 1)(1 − α)⌉ of the held-out scores.
+
+    A row is above it where its ``p_values`` is at most α.
+
+    Args:
+        held_out: (n,) scores.
+        rate: α, the share of fresh normal rows that may lie above, from 1/(n + 1) to below 1.
+
+    Raises:
+        ValueError: α is no rate, or n scores cannot keep to it.
+    """
+    scores = np.sort(np.asarray(held_out, dtype=np.float64))
+    check(rate, len(scores))
+    above = math.floor((len(scores) + 1) * rate + 1e-9)  # (n + 1) − ⌈(n + 1)(1 − α)⌉, safe from rounding
+    return float(scores[len(scores) - above])
+
+
+def p_values(held_out: ArrayLike, scores: ArrayLike) -> np.ndarray:
+    """The share of normal rows that score at least as high, (N,) in [1/(n + 1), 1]: small is novel.
+
+    Args:
+        held_out: (n,) scores; with the row itself they make n + 1.
+        scores: (N,) scores of the rows in question.
+    """
+    known = np.sort(np.asarray(held_out, dtype=np.float64))
+    at_least = len(known) - np.searchsorted(known, np.asarray(scores, dtype=np.float64), side="left")
+    return (1 + at_least) / (len(known) + 1)
+
+
+def reachable(n: int, asked: float | None) -> tuple[float, str]:
+    """The false-alarm rate that ``predict`` keeps to when n rows are there in all, and what is doubtful about it.
+
+    Args:
+        n: rows in all.
+        asked: None for ``DEFAULT``, or for the least that the rows allow, if that is more.
+
+    Raises:
+        ValueError: as ``check``.
+    """
+    held_out = n_held_out(n)
+    rate = max(DEFAULT, 1 / (held_out + 1)) if asked is None else asked
+    check(rate, held_out)
+    if n >= ENOUGH:
+        return rate, ""
+    task = "choose the epoch" if n >= SHARE else "are trained on"
+    instead = f", and predict keeps to a false-alarm rate of {rate:.2g} instead of {DEFAULT}" if rate > DEFAULT else ""
+    return rate, (
+        f"{n} rows are few: the {held_out} that set the threshold {task}, too, so that p-values are approximate"
+        f"{instead if asked is None else ''}; with {ENOUGH} rows or more neither is so"
+    )
