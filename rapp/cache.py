@@ -75,13 +75,25 @@ def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict) -> None:
-    """Write tensors and a JSON-able ``about`` as one safetensors file that carries its own SHA-256."""
-    from safetensors.torch import save_file  # here, so that a grid can run without it
+    """Write tensors and a JSON-able ``about`` as one safetensors file that carries its own SHA-256.
+
+    Raises:
+        OSError: it cannot be written, the disk being full, for one; what was there before stays.
+    """
+    from safetensors import SafetensorError  # here, so that a grid can run without it
+    from safetensors.torch import save_file
 
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(about, sort_keys=True)
     meta = {"about": text, "sha256": _digest(flat, text)}
-    write_atomically(path, lambda beside: save_file(flat, beside, metadata=meta))
+
+    def write(beside: Path) -> None:
+        try:
+            save_file(flat, beside, metadata=meta)
+        except SafetensorError as error:  # it says so of a full disk, too
+            raise OSError(f"{path} could not be written ({error})") from error
+
+    write_atomically(path, write)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -90,14 +102,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     Raises:
         DamagedFileError: if the file is truncated, altered, pickled or from another program.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
+    data = path.read_bytes()  # at once: safetensors would open the file twice, and another process may replace it
     try:
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors = load(data)
     except SafetensorError as error:
         raise DamagedFileError(f"{path} is no readable safetensors file ({error})") from error
+    meta = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
     if "about" not in meta or "sha256" not in meta:
         raise DamagedFileError(f"{path} was not written by rapp")
     if meta["sha256"] != _digest(tensors, meta["about"]):

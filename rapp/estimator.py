@@ -33,7 +33,7 @@ ARRAYS = ("held_out_scores_", "levels_")
 FITTED = ("method_", "approximate_", "false_alarm_rate_", "offset_", "n_left_out_", "n_iter_", "n_features_in_",
           "feature_names_in_")  # fmt: skip
 ABOVE_ROUNDING = 1 + 1e-9  # the row that is the threshold is not above it, in a batch of whatever size
-CHOOSE = 10  # one row in so many chooses the epoch, if there are enough
+CHOOSE = 20  # one row in so many chooses the epoch, if there are enough
 
 
 class RaPP(OutlierMixin, BaseEstimator):
@@ -51,8 +51,8 @@ class RaPP(OutlierMixin, BaseEstimator):
     that ``cross_val_score(RaPP(), X, y, cv=StratifiedKFold(3), scoring="roc_auc")`` and ``GridSearchCV`` train on
     normal rows only. Where y has several kinds of fault, pass ``np.where(y == "ok", 1, -1)``.
 
-    **Held-out rows.** A fifth of the rows trains nothing and chooses nothing: from their scores come the threshold and
-    the p-values, and a tenth more choose the epoch. With fewer than 95 rows one fifth does both, so that p-values are
+    **Held-out rows.** A fifth of the rows trains nothing and chooses nothing: their scores give the threshold and the
+    p-values. A twentieth more choose the epoch. With fewer than 95 rows one fifth does both, so that p-values are
     approximate, and a warning says so. With fewer than 5, all rows do everything.
 
     Args:
@@ -80,7 +80,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         approximate_: whether these rows chose the epoch, too, or even trained.
         false_alarm_rate_: the rate that ``predict`` keeps to.
         offset_: ``decision_function`` is ``score_samples`` − ``offset_``.
-        levels_: (21, n_features) quantiles of the training rows, for ``explain``.
+        levels_: (11, n_features) deciles of the training rows, with both ends, for ``explain``.
         n_left_out_: rows that y called novel.
         n_iter_: epochs trained.
         n_features_in_, feature_names_in_: number and, of a DataFrame, names of the features seen in ``fit``.
@@ -235,12 +235,12 @@ class RaPP(OutlierMixin, BaseEstimator):
     def explain(self, X: ArrayLike, by: str = "feature") -> pd.DataFrame:
         """Why rows score as they do, in the fitted method's score; here higher = more *novel*.
 
-        Pass the rows in question, such as ``X[detector.predict(X) == -1]``: by feature, each takes 22 scores a feature.
+        Pass the rows in question, such as ``X[detector.predict(X) == -1]``: by feature, each takes 11 scores a feature.
 
         Args:
             X: (n, n_features) rows.
-            by: "feature", for how much a row's score falls if that feature alone takes its best value: one of 21
-                quantiles of the training rows or the reconstruction's. At least 0, and no parts of a whole.
+            by: "feature", for how much a row's score falls if that feature alone takes its best value among the
+                deciles of the training rows: at least 0, and no parts of a whole.
                 "layer", for what each layer of the pathway adds: the score is their sum. A part of NAP is negative
                 where the layer makes the differences of others less unusual. ``recon`` lies in the input alone.
 

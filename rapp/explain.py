@@ -8,12 +8,14 @@ from torch import Tensor
 
 from rapp.pathway import Pathway, project
 
-LEVELS = 21  # values of a feature that are tried in a row's place: quantiles of the training rows, both ends included
+# Values that are tried in the place of a row's own. The reconstruction's is none of them: the fault has entered it. On
+# planted faults it came first less often when alone, and added nothing to these; 21 quantiles did no better than 11.
+LEVELS = 11
 ROWS = 4096  # at a time
 
 
 def levels(x: np.ndarray) -> np.ndarray:
-    """Quantiles of each feature over training rows x (N, n_features): (LEVELS, n_features)."""
+    """Deciles of each feature over training rows x (N, n_features), both ends included: (11, n_features)."""
     return np.quantile(x, np.linspace(0, 1, LEVELS), axis=0)
 
 
@@ -26,21 +28,20 @@ def by_feature(score: Callable[[np.ndarray], np.ndarray], x: np.ndarray, values:
     Args:
         score: rows (n, n_features) → scores (n,), higher = more novel.
         x: (N, n_features) rows to explain.
-        values: (K, n_features) to try, a column per feature; or (N, K, n_features), other ones for each row.
+        values: (K, n_features) to try, a column per feature.
 
     Returns:
         (N, n_features) falls, at least 0, in the score's unit.
     """
     n, d = x.shape
-    values = np.broadcast_to(values, (n, *values.shape[-2:]))
-    lowest = np.repeat(score(x)[:, None], d, axis=1) if n else np.empty((0, d))
-    before = lowest.copy()
+    before = np.repeat(score(x)[:, None], d, axis=1)
+    lowest = before.copy()
     row, feature = (index.ravel() for index in np.indices((n, d)))
-    step = max(1, ROWS // values.shape[1])
+    step = max(1, ROWS // len(values))
     for start in range(0, n * d, step):
         i, j = row[start : start + step], feature[start : start + step]
-        changed = np.repeat(x[i, None], values.shape[1], axis=1)  # (pairs, K, n_features)
-        changed[np.arange(len(i)), :, j] = values[i, :, j]
+        changed = np.repeat(x[i, None], len(values), axis=1)  # (pairs, K, n_features)
+        changed[np.arange(len(i)), :, j] = values[:, j].T
         best = score(changed.reshape(-1, d)).reshape(len(i), -1).min(axis=1)
         lowest[i, j] = np.minimum(lowest[i, j], best)
     return before - lowest
