@@ -21,13 +21,8 @@ def scores_needed(rate: float) -> int:
 ENOUGH = SHARE * scores_needed(DEFAULT)  # rows in all, 95: from here on those held out have no other task
 
 
-def n_held_out(n: int) -> int:
-    """How many of n rows set the threshold: one in five, or all if there are fewer."""
-    return n // SHARE or n
-
-
 def check(rate: float, n: int) -> None:
-    """Raise a ``ValueError`` if n held-out scores cannot keep to a false-alarm rate, with the rows that it needs."""
+    """Raise a ``ValueError`` if n held-out scores cannot keep to a false-alarm rate; it says what that needs."""
     if not 0 < rate < 1:
         raise ValueError(f"false_alarm_rate={rate!r} must lie between 0 and 1")
     if (needed := scores_needed(rate)) > n:
@@ -38,16 +33,9 @@ def check(rate: float, n: int) -> None:
 
 
 def threshold(held_out: ArrayLike, rate: float) -> float:
-    """The score above which a row is called novel: order statistic ⌈(n + 1)(1 − α)⌉ of the held-out scores.
+    """The score above which a row is called novel: order statistic ⌈(n + 1)(1 − α)⌉ of held-out scores (n,).
 
-    A row is above it where its ``p_values`` is at most α.
-
-    Args:
-        held_out: (n,) scores.
-        rate: α, the share of fresh normal rows that may lie above, from 1/(n + 1) to below 1.
-
-    Raises:
-        ValueError: α is no rate, or n scores cannot keep to it.
+    A row is above it where its p-value is at most ``rate``, α. Raises ``check``'s error.
     """
     scores = np.sort(np.asarray(held_out, dtype=np.float64))
     check(rate, len(scores))
@@ -56,35 +44,24 @@ def threshold(held_out: ArrayLike, rate: float) -> float:
 
 
 def p_values(held_out: ArrayLike, scores: ArrayLike) -> np.ndarray:
-    """The share of normal rows that score at least as high, (N,) in [1/(n + 1), 1]: small is novel.
-
-    Args:
-        held_out: (n,) scores; with the row itself they make n + 1.
-        scores: (N,) scores of the rows in question.
-    """
+    """The share of n held-out rows and the row itself that score at least as high, (N,): small is novel."""
     known = np.sort(np.asarray(held_out, dtype=np.float64))
     at_least = len(known) - np.searchsorted(known, np.asarray(scores, dtype=np.float64), side="left")
     return (1 + at_least) / (len(known) + 1)
 
 
 def reachable(n: int, asked: float | None) -> tuple[float, str]:
-    """The false-alarm rate that ``predict`` keeps to when n rows are there in all, and what is doubtful about it.
+    """The false-alarm rate that n rows in all can keep to, and what is doubtful about it, or "".
 
-    Args:
-        n: rows in all.
-        asked: None for ``DEFAULT``, or for the least that the rows allow, if that is more.
-
-    Raises:
-        ValueError: as ``check``.
+    Of ``asked`` None it is ``DEFAULT``, or the least that the rows allow if that is more. Raises ``check``'s error.
     """
-    held_out = n_held_out(n)
+    held_out = n // SHARE
     rate = max(DEFAULT, 1 / (held_out + 1)) if asked is None else asked
     check(rate, held_out)
     if n >= ENOUGH:
         return rate, ""
-    task = "choose the epoch" if n >= SHARE else "are trained on"
     instead = f", and predict keeps to a false-alarm rate of {rate:.2g} instead of {DEFAULT}" if rate > DEFAULT else ""
     return rate, (
-        f"{n} rows are few: the {held_out} that set the threshold {task}, too, so that p-values are approximate"
-        f"{instead if asked is None else ''}; with {ENOUGH} rows or more neither is so"
+        f"{n} rows are few: the {held_out} that set the threshold choose the epoch, too, so p-values are approximate"
+        f"{instead if asked is None else ''}; with {ENOUGH} or more neither is so"
     )

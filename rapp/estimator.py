@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +18,7 @@ from torch import Tensor
 from rapp import calibration, explain, labels, saving
 from rapp.config import TrainingConfig, is_whole
 from rapp.detectors.autoencoder import bottleneck
-from rapp.models import MODELS
+from rapp.models import MODELS, Autoencoder
 from rapp.pathway import Pathway
 from rapp.progress import say
 from rapp.stacks import train
@@ -31,8 +30,9 @@ METHODS = ("nap", "sap", "recon")
 THREADS = 1  # of the estimator: small batches gain little from a second core, and wait for it where it is busy
 ARRAYS = ("held_out_scores_", "levels_")
 FITTED = ("method_", "approximate_", "false_alarm_rate_", "offset_", "n_left_out_", "n_iter_", "n_features_in_",
-          "feature_names_in_")  # fmt: skip
+          "feature_names_in_", "_sizes")  # fmt: skip
 ABOVE_ROUNDING = 1 + 1e-9  # the row that is the threshold is not above it, in a batch of whatever size
+LEVELS = np.linspace(0, 1, 11)  # quantiles that ``explain`` tries in the place of a row's own value
 CHOOSE = 20  # one row in so many chooses the epoch, if there are enough
 
 
@@ -51,9 +51,9 @@ class RaPP(OutlierMixin, BaseEstimator):
     that ``cross_val_score(RaPP(), X, y, cv=StratifiedKFold(3), scoring="roc_auc")`` and ``GridSearchCV`` train on
     normal rows only. Where y has several kinds of fault, pass ``np.where(y == "ok", 1, -1)``.
 
-    **Held-out rows.** A fifth of the rows trains nothing and chooses nothing: their scores give the threshold and the
-    p-values. A twentieth more choose the epoch. With fewer than 95 rows one fifth does both, so that p-values are
-    approximate, and a warning says so. With fewer than 5, all rows do everything.
+    **Held-out rows.** A fifth of the rows gives the threshold and the p-values, and has no part in training; a
+    twentieth more choose the epoch. With fewer than 95 rows one fifth does both, so that p-values are approximate, and
+    a warning says so.
 
     Args:
         method: ``nap``, ``sap`` or ``recon`` (paper, section 4). What it was at ``fit`` counts until the next one.
@@ -67,22 +67,19 @@ class RaPP(OutlierMixin, BaseEstimator):
         lr: Adam's learning rate.
         false_alarm_rate: share of fresh normal rows that ``predict`` may call novel; it needs 5 (1/rate − 1) rows.
             None for 0.05, or what fewer than 95 rows allow, with a warning.
-        novel_label: what y calls novel.
+        novel_label: what y calls novel; None ignores y.
         device: where to train: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the best that is there.
         verbose: whether to say on stderr how training goes on, and how many rows y leaves out.
         random_state: seed, ``RandomState`` or None, as in scikit-learn.
 
     Attributes:
-        model_: the trained autoencoder, a torch module in eval mode, float64.
-        pathway_: its ``rapp.Pathway``.
-        method_: the fitted method.
+        model_, pathway_: the trained autoencoder, in eval mode and float64, and its ``rapp.Pathway``.
+        method_, false_alarm_rate_: those that ``predict`` keeps to.
         held_out_scores_: (n,) float64, sorted; of the rows that set the threshold, higher = more novel.
         approximate_: whether these rows chose the epoch, too, or even trained.
-        false_alarm_rate_: the rate that ``predict`` keeps to.
         offset_: ``decision_function`` is ``score_samples`` − ``offset_``.
         levels_: (11, n_features) deciles of the training rows, with both ends, for ``explain``.
-        n_left_out_: rows that y called novel.
-        n_iter_: epochs trained.
+        n_left_out_, n_iter_: rows that y called novel, and epochs trained.
         n_features_in_, feature_names_in_: number and, of a DataFrame, names of the features seen in ``fit``.
     """
 
@@ -117,7 +114,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
-        """Train on the normal rows of X (n, n_features), at least 2.
+        """Train on the normal rows of X (n, n_features), at least 5.
 
         Args:
             X: finite numbers; a DataFrame's column names are kept, and later rows checked by them.
@@ -127,64 +124,59 @@ class RaPP(OutlierMixin, BaseEstimator):
             UserWarning: fewer than 95 rows, too few rows for NAP, or a y without ``novel_label``, with what to do.
 
         Raises:
-            ValueError: a parameter or rows that cannot be used, or too few of them for ``false_alarm_rate``.
+            ValueError: a parameter, labels or rows that cannot be used, or too few rows for ``false_alarm_rate``.
             FloatingPointError: training diverged; scale the features or lower ``lr``.
         """
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown; allowed: {', '.join(METHODS)}")
-        x: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        x: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=labels.LEAST)
         is_normal, doubt = labels.normal_rows(y, self.novel_label, len(x))
-        if self.verbose and not is_normal.all():
-            say(f"{(~is_normal).sum()} of {len(x)} rows are {self.novel_label!r} in y: left out of training")
-        doubts = [doubt, self._fit(x[is_normal])]
-        if self.method == "nap":
-            doubts.append(self.pathway_.whitening.shortage())
         self.n_left_out_ = int((~is_normal).sum())
-        for doubt in filter(None, doubts):
-            warnings.warn(doubt, stacklevel=2)
+        if self.verbose and self.n_left_out_:
+            say(f"{self.n_left_out_} of {len(x)} rows are {self.novel_label!r} in y: left out of training")
+        few_rows = self._fit(x[is_normal])
+        few_for_nap = self.pathway_.whitening.shortage() if self.method == "nap" else ""
+        for warning in filter(None, (doubt, few_rows, few_for_nap)):
+            warnings.warn(warning, stacklevel=2)
         return self
 
     def _fit(self, x: np.ndarray) -> str:
         """``fit`` to normal rows; returns what is doubtful about the threshold."""
         rate, doubt = calibration.reachable(len(x), self.false_alarm_rate)
-        if self.bottleneck is None:
-            width = bottleneck(x)
-        elif is_whole(self.bottleneck) and 1 <= self.bottleneck <= x.shape[1]:
-            width = self.bottleneck
-        else:
-            raise ValueError(
-                f"bottleneck={self.bottleneck!r} must lie between 1 and the number of features, {x.shape[1]}"
-            )
-        if self.hidden is not None and np.ndim(self.hidden) != 1:
-            raise ValueError(f"hidden={self.hidden!r} must be a sequence of widths, such as (64, 32)")
-        hidden = None if self.hidden is None else tuple(self.hidden)
-        config = TrainingConfig(
-            self.model, self.n_layers if hidden is None else len(hidden) + 1, width, hidden, samples=1,
-            epochs=self.epochs, batch=self.batch, lr=self.lr, device=self.device, threads=THREADS,
-        )  # fmt: skip
         random = check_random_state(self.random_state)
-        rows = torch.from_numpy(x[random.permutation(len(x))])
-        n_held_out, enough = calibration.n_held_out(len(x)), len(x) >= calibration.ENOUGH
-        held_out, rest = rows[:n_held_out], rows[n_held_out:] if n_held_out < len(x) else rows
+        rows, n_held_out = torch.from_numpy(x[random.permutation(len(x))]), len(x) // calibration.SHARE
+        held_out, rest, enough = rows[:n_held_out], rows[n_held_out:], len(x) >= calibration.ENOUGH
         choosing, fitted = (rest[: len(x) // CHOOSE], rest[len(x) // CHOOSE :]) if enough else (held_out, rest)
+        config = self._config(rest.numpy())
         with pinned(THREADS):
             seed = random.randint(2**31 - 1)
             trained = train(fitted.float(), choosing.float(), config, seed, progress=bool(self.verbose))
             self.model_ = trained.model.cpu().double()
-            self._connect(Whitening())
-            self.pathway_.fit_quietly(fitted)
+            self.pathway_ = _pathway(self.model_).fit_quietly(fitted)
             scores = self.pathway_.score(held_out)[self.method]
-        self.method_, self.n_iter_, self._config = self.method, len(trained.history), config
-        self.held_out_scores_, self.approximate_ = np.sort(scores) * ABOVE_ROUNDING, not enough
-        self.levels_ = explain.levels(fitted.numpy())
+        self._sizes = config.model, x.shape[1], config.bottleneck, config.n_layers, config.hidden
+        self.method_, self.n_iter_, self.approximate_ = self.method, len(trained.history), not enough
+        self.held_out_scores_, self.levels_ = np.sort(scores) * ABOVE_ROUNDING, np.quantile(fitted, LEVELS, axis=0)
         self._set_rate(rate)
         return doubt
 
-    def set_false_alarm_rate(self, rate: float) -> Self:
-        """Move the threshold to another rate without training, and keep the rate for later fits. Returns self.
+    def _config(self, x: np.ndarray) -> TrainingConfig:
+        width, hidden, n_layers = self.bottleneck, self.hidden, self.n_layers
+        if width is not None and not (is_whole(width) and 1 <= width <= x.shape[1]):
+            raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
+        if hidden is not None and np.ndim(hidden) != 1:
+            raise ValueError(f"hidden={hidden!r} must be a sequence of widths, such as (64, 32)")
+        if hidden is not None:
+            hidden, n_layers = tuple(hidden), len(hidden) + 1
+        return TrainingConfig(
+            self.model, n_layers, bottleneck(x) if width is None else width, hidden, samples=1, epochs=self.epochs,
+            batch=self.batch, lr=self.lr, device=self.device, threads=THREADS,
+        )  # fmt: skip
 
-        Raises:
-            ValueError: too small for the held-out rows, with the number of rows that it needs.
+    def set_false_alarm_rate(self, rate: float) -> Self:
+        """Move the threshold to another rate, without training, and keep it for later fits. Returns self.
+
+        A rate that is too low for the held-out rows is a ``ValueError`` that says how many rows it needs.
         """
         check_is_fitted(self)
         self._set_rate(rate)
@@ -195,12 +187,9 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.offset_ = -calibration.threshold(self.held_out_scores_, rate)
         self.false_alarm_rate_ = float(rate)
 
-    def _connect(self, whitening: Whitening) -> None:
-        self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True, whitening=whitening)
-
-    def _rows(self, X: ArrayLike) -> np.ndarray:
+    def _rows(self, X: ArrayLike, least: int = 1) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return validate_data(self, X, dtype=np.float64, reset=False, ensure_min_samples=least)
 
     @pinned(THREADS)
     def _novelty(self, x: np.ndarray) -> np.ndarray:
@@ -209,8 +198,7 @@ class RaPP(OutlierMixin, BaseEstimator):
     @pinned(THREADS)
     def scores(self, X: ArrayLike) -> pd.DataFrame:
         """All scores of X (n, n_features) by one fit: columns recon, sap, nap; here higher = more *novel*."""
-        x = self._rows(X)
-        return pd.DataFrame(self.pathway_.score(torch.tensor(x)), index=_index(X))
+        return pd.DataFrame(self.pathway_.score(torch.tensor(self._rows(X))), index=_index(X))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Normality of X (n, n_features): minus the pathway score, (n,) float64; higher is more normal."""
@@ -227,11 +215,11 @@ class RaPP(OutlierMixin, BaseEstimator):
     def p_value(self, X: ArrayLike) -> np.ndarray:
         """The share of normal rows that score at least as high as each row of X (n, n_features), (n,): small is novel.
 
-        With n rows held out it is at least 1/(n + 1), and ``predict`` says −1 where it is at most
-        ``false_alarm_rate_``. It is approximate where ``approximate_``.
+        It is at least 1/(1 + number of held-out rows); ``predict`` says −1 where it is at most ``false_alarm_rate_``.
         """
         return calibration.p_values(self.held_out_scores_, self._novelty(self._rows(X)))
 
+    @pinned(THREADS)
     def explain(self, X: ArrayLike, by: str = "feature") -> pd.DataFrame:
         """Why rows score as they do, in the fitted method's score; here higher = more *novel*.
 
@@ -240,71 +228,65 @@ class RaPP(OutlierMixin, BaseEstimator):
         Args:
             X: (n, n_features) rows.
             by: "feature", for how much a row's score falls if that feature alone takes its best value among the
-                deciles of the training rows: at least 0, and no parts of a whole.
-                "layer", for what each layer of the pathway adds: the score is their sum. A part of NAP is negative
-                where the layer makes the differences of others less unusual. ``recon`` lies in the input alone.
+                deciles of the training rows: at least 0, and no parts of a whole. "layer", for the layers' parts of
+                the score, which sum to it; a part of NAP can be negative (``rapp.explain.by_layer``).
 
         Returns:
             a row per row of X and a column per feature, or per layer: "input", "layer 1", ….
         """
-        x = self._rows(X)
+        x = self._rows(X, least=0)  # where none is flagged
         if by == "layer":
-            with pinned(THREADS):
-                parts = explain.by_layer(self.pathway_, torch.tensor(x), self.method_)
-            names = {i: f"layer {i}" if i else "input" for i in parts}
-            return pd.DataFrame(parts, index=_index(X)).rename(columns=names)
+            parts = explain.by_layer(self.pathway_, torch.tensor(x), self.method_)
+            return pd.DataFrame({f"layer {i}" if i else "input": part for i, part in parts.items()}, index=_index(X))
         if by != "feature":
             raise ValueError(f"by={by!r} is unknown; allowed: feature, layer")
-        columns = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])]))
-        return pd.DataFrame(explain.by_feature(self._novelty, x, self.levels_), index=_index(X), columns=columns)
+        names = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])]))
+        return pd.DataFrame(explain.by_feature(self._novelty, x, self.levels_), index=_index(X), columns=names)
 
     def save(self, folder: str | PathLike) -> Path:
-        """Write the fitted estimator into a folder, for ``rapp.load(folder)``; see ``rapp.save``.
-
-        A ``random_state`` that is no number is saved as None.
-        """
+        """``rapp.save(self, folder)``, for ``rapp.load``; a ``random_state`` that is no number is saved as None."""
         return saving.save(self, folder)
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
         """All that was fitted, as tensors and JSON; ``restored`` takes it."""
         check_is_fitted(self)
         whitening, about = self.pathway_.whitening.state()
-        parts = {"model": self.model_.state_dict(), "whitening": whitening}
-        tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+        tensors = {f"model.{name}": value for name, value in self.model_.state_dict().items()}
+        tensors |= {f"whitening.{name}": value for name, value in whitening.items()}
         tensors |= {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
-        params = self.get_params()
-        params["random_state"] = params["random_state"] if is_whole(params["random_state"]) else None
+        seed = self.random_state if is_whole(self.random_state) else None
         fitted = {name: getattr(self, name) for name in FITTED if hasattr(self, name)}
-        return tensors, {"params": params, "fitted": fitted, "config": asdict(self._config), "whitening": about}
+        return tensors, {"params": {**self.get_params(), "random_state": seed}, "fitted": fitted, "whitening": about}
 
     @classmethod
     def restored(cls, tensors: dict[str, Tensor], about: dict) -> Self:
         """A fitted estimator from what ``state`` gave."""
-        self, config = cls(**about["params"]), TrainingConfig(**about["config"])
-        for name, value in about["fitted"].items():
-            setattr(self, name, np.array(value, dtype=object) if name == "feature_names_in_" else value)
-        for name in ARRAYS:
-            setattr(self, name, tensors[name].numpy())
-        sizes = self.n_features_in_, config.bottleneck, config.n_layers, config.hidden, config.layers
-        self.model_, self._config = MODELS[config.model](*sizes).double().eval(), config
+        self, fitted = cls(**about["params"]), about["fitted"]
+        if "feature_names_in_" in fitted:
+            fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
+        for name, value in {**fitted, **{name: tensors[name].numpy() for name in ARRAYS}}.items():
+            setattr(self, name, value)
+        model, *sizes = self._sizes
+        self.model_ = MODELS[model](*sizes).double().eval()
         self.model_.load_state_dict(under("model.", tensors))
-        self._connect(Whitening.restored(under("whitening.", tensors), about["whitening"]))
+        self.pathway_ = _pathway(self.model_, Whitening.restored(under("whitening.", tensors), about["whitening"]))
         return self
 
 
 def load(folder: str | PathLike) -> Any:
     """The fitted ``RaPP`` or ``Whitening`` that ``save`` wrote into a folder; it scores as before, to the last digit.
 
-    A ``Whitening`` goes with the network that it was fitted with: ``Pathway(encoder, decoder, whitening=…)``.
-
-    Raises:
-        SavedModelError: there is none, it is damaged or altered, or a newer rapp wrote it.
+    A ``Whitening`` goes with the network that it was fitted with: ``Pathway(encoder, decoder, whitening=…)``. What
+    cannot be loaded is a ``SavedModelError``, with file, reason and remedy.
     """
     kind, tensors, about = saving.read(folder)
     kinds: dict[str, Any] = {"RaPP": RaPP, "Whitening": Whitening}
     return kinds[kind].restored(tensors, about)
 
 
+def _pathway(model: Autoencoder, whitening: Whitening | None = None) -> Pathway:
+    return Pathway(model.encoder, model.decode, include_input=True, whitening=whitening)
+
+
 def _index(X: ArrayLike) -> pd.Index | None:
-    """A DataFrame's own names of rows."""
     return X.index if isinstance(X, pd.DataFrame) else None

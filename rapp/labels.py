@@ -7,19 +7,16 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import column_or_1d
 
+LEAST = 5  # normal rows; of fewer none can be held out
+
 
 def normal_rows(y: ArrayLike | None, novel_label: Any, n: int) -> tuple[np.ndarray, str]:
-    """Which of n rows are not ``novel_label``, (n,) bool, and a line on what is doubtful about it, or "".
-
-    Args:
-        y: (n,) labels; None calls all rows normal.
-        novel_label: what y calls novel.
-        n: number of rows.
+    """Which of n rows y (n,) does not call ``novel_label``, (n,) bool, and what is doubtful about that, or "".
 
     Raises:
-        ValueError: y has another length, holes, or leaves fewer than 2 rows.
+        ValueError: y has another length, holes, or leaves fewer rows than ``LEAST``.
     """
-    if y is None:
+    if y is None or novel_label is None:
         return np.ones(n, dtype=bool), ""
     labels = pd.Series(column_or_1d(y))
     if len(labels) != n:
@@ -27,10 +24,8 @@ def normal_rows(y: ArrayLike | None, novel_label: Any, n: int) -> tuple[np.ndarr
     if missing := int(labels.isna().sum()):
         raise ValueError(f"y has {missing} missing labels; label these rows, or leave them out")
     is_normal = np.array([label != novel_label for label in labels], dtype=bool)
-    if is_normal.sum() < 2:
-        raise ValueError(
-            f"y leaves {is_normal.sum()} of {n} rows that are not {novel_label!r}; training needs 2 or more"
-        )
+    if (left := int(is_normal.sum())) < LEAST:
+        raise ValueError(f"y leaves {left} of {n} rows that are not {novel_label!r}; at least {LEAST} are needed")
     values = labels.unique().tolist()
     if len(values) == 1 or not is_normal.all():
         return is_normal, ""

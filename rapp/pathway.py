@@ -133,7 +133,7 @@ class Pathway:
         """Fit NAP's normaliser on normal training rows (N, …), in one pass.
 
         Warns:
-            UserWarning: the rows are too few for NAP (``Whitening.shortage``), with what to do.
+            UserWarning: ``Whitening.shortage``.
 
         Raises:
             ValueError: fewer than 2 rows; as ``score``.

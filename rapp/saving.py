@@ -1,10 +1,9 @@
 """Fitted detectors as files: safetensors with JSON in their header. No pickle, so loading runs no foreign code."""
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -18,28 +17,19 @@ class SavedModelError(Exception):
     """A saved detector that cannot be loaded; one line says which file, why and what to do."""
 
 
-class Saveable(Protocol):
-    """What ``save`` takes: a ``RaPP`` or a ``Whitening``, fitted."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict]: ...
-
-
-def save(fitted: Saveable, folder: str | PathLike) -> Path:
+def save(fitted: Any, folder: str | PathLike) -> Path:
     """Write a fitted ``RaPP`` or ``Whitening`` into a folder, which is made; ``rapp.load(folder)`` reads it.
 
-    It is one file, ``model.safetensors``, with a SHA-256 over all that it holds. A model that lies there is replaced
-    in one step: whoever reads, or kills this process, finds the old one or the new one whole.
-
-    Returns:
-        the file's path.
+    It is one file, ``model.safetensors``, with a SHA-256 over all that it holds, and replaces an older one in one step:
+    who reads meanwhile, or after this process was killed, finds one of the two whole. Returns its path.
 
     Raises:
         OSError: the folder cannot be written to, or the disk is full; what lay there before stays.
     """
     tensors, state = fitted.state()
-    about = {"format": FORMAT, "kind": type(fitted).__name__, "rapp": _version(), "state": state}
+    about = {"format": FORMAT, "kind": type(fitted).__name__, "state": state}
     file = Path(folder) / NAME
-    save_tensors(file, tensors, json.loads(json.dumps(about, default=_plain)))
+    save_tensors(file, tensors, json.loads(json.dumps(about, default=lambda value: value.tolist())))  # as NumPy has
     return file
 
 
@@ -61,21 +51,6 @@ def read(folder: str | PathLike) -> tuple[str, dict[str, Tensor], dict]:
         raise SavedModelError(f"{file} is a file of rapp's, but no saved detector; give a folder that save() wrote")
     if about["format"] > FORMAT:
         raise SavedModelError(
-            f"{file} was written by a newer rapp ({about['rapp']}, format {about['format']}; this is {_version()}, "
-            f"which reads formats up to {FORMAT}): update rapp"
+            f"{file} was written by a newer rapp (format {about['format']}; this one reads up to {FORMAT}): update rapp"
         )
     return about["kind"], tensors, about["state"]
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays as JSON has them."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{value!r} cannot be saved: {type(value).__name__} has no place in JSON")
-
-
-def _version() -> str:
-    try:
-        return version("rapp")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "not installed"

@@ -110,10 +110,9 @@ class Whitening:
         return torch.empty_like(self._mu).index_copy_(0, self._order, self._mu)
 
     def shortage(self) -> str:
-        """One line where the fitted rows are too few for their NAP to mean anything, and what to do; else "".
+        """A line where the N fitted rows are too few for NAP, and what to do; else "".
 
-        If the rank is N − 1, every one of the N rows has the same NAP, whatever they are. With fewer than two rows a
-        direction it is nearly so.
+        If the rank is N − 1, all of them have the same NAP; with fewer than two rows a direction it is nearly so.
         """
         if not self.n_rows or self.n_rows >= 2 * self.rank:
             return ""

@@ -13,6 +13,7 @@ from rapp import Pathway, RaPP
 from rapp.evaluation import auroc
 
 
+@pytest.mark.filterwarnings("ignore:.* rows are few", "ignore:NAP measures", "ignore:y has the values")
 @parametrize_with_checks([RaPP(epochs=3, random_state=0), RaPP("sap", "vae", epochs=2), RaPP("recon", "aae", epochs=2)])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
@@ -201,7 +202,7 @@ def test_scikit_learns_model_selection_trains_on_normal_rows(labelled):
 @pytest.mark.parametrize(
     ("y", "words"),
     [
-        (np.where(np.arange(100) < 99, -1, 1), "leaves 1 of 100 rows that are not -1"),
+        (np.where(np.arange(100) < 96, -1, 1), "leaves 4 of 100 rows that are not -1; at least 5 are needed"),
         (np.ones(99), "99 labels for 100 rows"),
         ([1.0] * 99 + [np.nan], "1 missing labels"),
         (["ok"] * 99 + [None], "1 missing labels"),
