@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -28,7 +29,7 @@ from rapp.whitening import Whitening
 
 METHODS = ("nap", "sap", "recon")
 THREADS = 1  # of the estimator: small batches gain little from a second core, and wait for it where it is busy
-ARRAYS = ("held_out_scores_", "levels_")
+ARRAYS = ("held_out_scores_", "levels_", "mean_", "scale_")
 FITTED = ("method_", "approximate_", "false_alarm_rate_", "offset_", "n_left_out_", "n_iter_", "n_features_in_",
           "feature_names_in_", "_sizes")  # fmt: skip
 ABOVE_ROUNDING = 1 + 1e-9  # the row that is the threshold is not above it, in a batch of whatever size
@@ -39,9 +40,9 @@ CHOOSE = 20  # one row in so many chooses the epoch, if there are enough
 class RaPP(OutlierMixin, BaseEstimator):
     """An autoencoder trained on normal rows, with a score along its projection pathway.
 
-    Scale the features first: ``make_pipeline(StandardScaler(), RaPP())``. The input space enters the pathway, as for
-    tables in the authors' code, and a VAE decodes its mean. Training takes float32. Scoring takes float64 on the CPU
-    and on one thread, so that a process forked later does not wait for threads it does not have.
+    Features are standardised inside, so that a ``StandardScaler`` before it changes nothing. The input space enters the
+    pathway, as for tables in the authors' code, and a VAE decodes its mean. Training takes float32. Scoring takes
+    float64 on the CPU and on one thread, so that a process forked later does not wait for threads it does not have.
 
     **Signs.** Everywhere else in rapp a higher score is more novel. Here scikit-learn's convention holds: higher is
     more *normal*, ``predict`` gives 1 for normal and −1 for novel, and so must y: with y = 1 for novel rows,
@@ -61,7 +62,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         n_layers: layers of encoder and decoder each; ``hidden``, if given, counts instead.
         bottleneck: width of the code, at most the number of features; None for as many as principal components
             explain 90 % of the variance.
-        hidden: widths of the layers between input and code; None interpolates.
+        hidden: widths of the layers between input and code, a number for one layer; None interpolates.
         epochs: passes over the training rows; the best by reconstruction of held-out rows is kept.
         batch: rows a step, at least 2.
         lr: Adam's learning rate.
@@ -73,7 +74,8 @@ class RaPP(OutlierMixin, BaseEstimator):
         random_state: seed, ``RandomState`` or None, as in scikit-learn.
 
     Attributes:
-        model_, pathway_: the trained autoencoder, in eval mode and float64, and its ``rapp.Pathway``.
+        mean_, scale_: (n_features,) each, by which rows are standardised; held-out rows have no part in them.
+        model_, pathway_: the trained autoencoder, in eval mode and float64, and its ``Pathway``; of standardised rows.
         method_, false_alarm_rate_: those that ``predict`` keeps to.
         held_out_scores_: (n,) float64, sorted; of the rows that set the threshold, higher = more novel.
         approximate_: whether these rows chose the epoch, too, or even trained.
@@ -89,7 +91,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         model: str = "ae",
         n_layers: int = 3,
         bottleneck: int | None = None,
-        hidden: Sequence[int] | None = None,
+        hidden: Sequence[int] | int | None = None,
         epochs: int = 100,
         batch: int = 32,
         lr: float = 1e-3,
@@ -125,7 +127,7 @@ class RaPP(OutlierMixin, BaseEstimator):
 
         Raises:
             ValueError: a parameter, labels or rows that cannot be used, or too few rows for ``false_alarm_rate``.
-            FloatingPointError: training diverged; scale the features or lower ``lr``.
+            FloatingPointError: training diverged; lower ``lr``.
         """
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown; allowed: {', '.join(METHODS)}")
@@ -144,19 +146,21 @@ class RaPP(OutlierMixin, BaseEstimator):
         """``fit`` to normal rows; returns what is doubtful about the threshold."""
         rate, doubt = calibration.reachable(len(x), self.false_alarm_rate)
         random = check_random_state(self.random_state)
-        rows, n_held_out = torch.from_numpy(x[random.permutation(len(x))]), len(x) // calibration.SHARE
-        held_out, rest, enough = rows[:n_held_out], rows[n_held_out:], len(x) >= calibration.ENOUGH
+        x, n_held_out, enough = x[random.permutation(len(x))], len(x) // calibration.SHARE, len(x) >= calibration.ENOUGH
+        config, scaler = self._config(x[n_held_out:]), StandardScaler().fit(x[n_held_out:])
+        held_out, rest = torch.from_numpy(scaler.transform(x)).tensor_split([n_held_out])
         choosing, fitted = (rest[: len(x) // CHOOSE], rest[len(x) // CHOOSE :]) if enough else (held_out, rest)
-        config = self._config(rest.numpy())
+        seed = random.randint(2**31 - 1)
         with pinned(THREADS):
-            seed = random.randint(2**31 - 1)
             trained = train(fitted.float(), choosing.float(), config, seed, progress=bool(self.verbose))
-            self.model_ = trained.model.cpu().double()
-            self.pathway_ = _pathway(self.model_).fit_quietly(fitted)
-            scores = self.pathway_.score(held_out)[self.method]
+            model = trained.model.cpu().double()
+            pathway = _pathway(model).fit_quietly(fitted)
+            scores = pathway.score(held_out)[self.method]
+        self.model_, self.pathway_, self.method_, self.n_iter_ = model, pathway, self.method, len(trained.history)
+        self.mean_, self.scale_, self.approximate_ = scaler.mean_, scaler.scale_, not enough
+        self.held_out_scores_ = np.sort(scores) * ABOVE_ROUNDING
+        self.levels_ = np.quantile(x[-len(fitted) :], LEVELS, axis=0)
         self._sizes = config.model, x.shape[1], config.bottleneck, config.n_layers, config.hidden
-        self.method_, self.n_iter_, self.approximate_ = self.method, len(trained.history), not enough
-        self.held_out_scores_, self.levels_ = np.sort(scores) * ABOVE_ROUNDING, np.quantile(fitted, LEVELS, axis=0)
         self._set_rate(rate)
         return doubt
 
@@ -164,10 +168,8 @@ class RaPP(OutlierMixin, BaseEstimator):
         width, hidden, n_layers = self.bottleneck, self.hidden, self.n_layers
         if width is not None and not (is_whole(width) and 1 <= width <= x.shape[1]):
             raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
-        if hidden is not None and np.ndim(hidden) != 1:
-            raise ValueError(f"hidden={hidden!r} must be a sequence of widths, such as (64, 32)")
         if hidden is not None:
-            hidden, n_layers = tuple(hidden), len(hidden) + 1
+            hidden, n_layers = tuple(np.atleast_1d(hidden).tolist()), np.size(hidden) + 1
         return TrainingConfig(
             self.model, n_layers, bottleneck(x) if width is None else width, hidden, samples=1, epochs=self.epochs,
             batch=self.batch, lr=self.lr, device=self.device, threads=THREADS,
@@ -176,7 +178,7 @@ class RaPP(OutlierMixin, BaseEstimator):
     def set_false_alarm_rate(self, rate: float) -> Self:
         """Move the threshold to another rate, without training, and keep it for later fits. Returns self.
 
-        A rate that is too low for the held-out rows is a ``ValueError`` that says how many rows it needs.
+        A rate that is too low for the held-out rows raises a ``ValueError`` that says how many rows it needs.
         """
         check_is_fitted(self)
         self._set_rate(rate)
@@ -191,14 +193,17 @@ class RaPP(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False, ensure_min_samples=least)
 
+    def _standard(self, x: np.ndarray) -> Tensor:
+        return torch.from_numpy((x - self.mean_) / self.scale_)
+
     @pinned(THREADS)
     def _novelty(self, x: np.ndarray) -> np.ndarray:
-        return self.pathway_.score(torch.tensor(x))[self.method_]
+        return self.pathway_.score(self._standard(x))[self.method_]
 
     @pinned(THREADS)
     def scores(self, X: ArrayLike) -> pd.DataFrame:
         """All scores of X (n, n_features) by one fit: columns recon, sap, nap; here higher = more *novel*."""
-        return pd.DataFrame(self.pathway_.score(torch.tensor(self._rows(X))), index=_index(X))
+        return pd.DataFrame(self.pathway_.score(self._standard(self._rows(X))), index=_index(X))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Normality of X (n, n_features): minus the pathway score, (n,) float64; higher is more normal."""
@@ -236,12 +241,14 @@ class RaPP(OutlierMixin, BaseEstimator):
         """
         x = self._rows(X, least=0)  # where none is flagged
         if by == "layer":
-            parts = explain.by_layer(self.pathway_, torch.tensor(x), self.method_)
-            return pd.DataFrame({f"layer {i}" if i else "input": part for i, part in parts.items()}, index=_index(X))
-        if by != "feature":
+            parts = explain.by_layer(self.pathway_, self._standard(x), self.method_)
+            columns = {f"layer {i}" if i else "input": part for i, part in parts.items()}
+        elif by == "feature":
+            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])])
+            columns = dict(zip(names, explain.by_feature(self._novelty, x, self.levels_).T, strict=True))
+        else:
             raise ValueError(f"by={by!r} is unknown; allowed: feature, layer")
-        names = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])]))
-        return pd.DataFrame(explain.by_feature(self._novelty, x, self.levels_), index=_index(X), columns=names)
+        return pd.DataFrame(columns, index=_index(X))
 
     def save(self, folder: str | PathLike) -> Path:
         """``rapp.save(self, folder)``, for ``rapp.load``; a ``random_state`` that is no number is saved as None."""
@@ -276,8 +283,8 @@ class RaPP(OutlierMixin, BaseEstimator):
 def load(folder: str | PathLike) -> Any:
     """The fitted ``RaPP`` or ``Whitening`` that ``save`` wrote into a folder; it scores as before, to the last digit.
 
-    A ``Whitening`` goes with the network that it was fitted with: ``Pathway(encoder, decoder, whitening=…)``. What
-    cannot be loaded is a ``SavedModelError``, with file, reason and remedy.
+    A ``Whitening`` goes with its own network: ``Pathway(encoder, decoder, whitening=…)``. What cannot be loaded raises
+    a ``SavedModelError`` with file, reason and remedy.
     """
     kind, tensors, about = saving.read(folder)
     kinds: dict[str, Any] = {"RaPP": RaPP, "Whitening": Whitening}
