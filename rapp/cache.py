@@ -75,11 +75,7 @@ def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict) -> None:
-    """Write tensors and a JSON-able ``about`` as one safetensors file that carries its own SHA-256.
-
-    Raises:
-        OSError: it cannot be written, the disk being full, for one; what was there before stays.
-    """
+    """Write tensors and a JSON-able ``about`` as one safetensors file that carries its own SHA-256, or an OSError."""
     from safetensors import SafetensorError  # here, so that a grid can run without it
     from safetensors.torch import save_file
 

@@ -51,9 +51,9 @@ def p_values(held_out: ArrayLike, scores: ArrayLike) -> np.ndarray:
 
 
 def reachable(n: int, asked: float | None) -> tuple[float, str]:
-    """The false-alarm rate that n rows in all can keep to, and what is doubtful about it, or "".
+    """The false-alarm rate that n rows in all keep to, and what is doubtful about it, or "".
 
-    Of ``asked`` None it is ``DEFAULT``, or the least that the rows allow if that is more. Raises ``check``'s error.
+    ``asked`` None is ``DEFAULT``, or the least that the rows allow if that is more. Raises ``check``'s error.
     """
     held_out = n // SHARE
     rate = max(DEFAULT, 1 / (held_out + 1)) if asked is None else asked

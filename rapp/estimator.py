@@ -19,7 +19,7 @@ from torch import Tensor
 from rapp import calibration, explain, labels, saving
 from rapp.config import TrainingConfig, is_whole
 from rapp.detectors.autoencoder import bottleneck
-from rapp.models import MODELS, Autoencoder
+from rapp.models import MODELS
 from rapp.pathway import Pathway
 from rapp.progress import say
 from rapp.stacks import train
@@ -154,7 +154,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         with pinned(THREADS):
             trained = train(fitted.float(), choosing.float(), config, seed, progress=bool(self.verbose))
             model = trained.model.cpu().double()
-            pathway = _pathway(model).fit_quietly(fitted)
+            pathway = Pathway(model.encoder, model.decode, include_input=True).fit_quietly(fitted)
             scores = pathway.score(held_out)[self.method]
         self.model_, self.pathway_, self.method_, self.n_iter_ = model, pathway, self.method, len(trained.history)
         self.mean_, self.scale_, self.approximate_ = scaler.mean_, scaler.scale_, not enough
@@ -176,10 +176,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         )  # fmt: skip
 
     def set_false_alarm_rate(self, rate: float) -> Self:
-        """Move the threshold to another rate, without training, and keep it for later fits. Returns self.
-
-        A rate that is too low for the held-out rows raises a ``ValueError`` that says how many rows it needs.
-        """
+        """Move the threshold without training, and keep the rate for later fits; ``ValueError`` of too low a rate."""
         check_is_fitted(self)
         self._set_rate(rate)
         self.false_alarm_rate = rate
@@ -268,15 +265,14 @@ class RaPP(OutlierMixin, BaseEstimator):
     @classmethod
     def restored(cls, tensors: dict[str, Tensor], about: dict) -> Self:
         """A fitted estimator from what ``state`` gave."""
-        self, fitted = cls(**about["params"]), about["fitted"]
-        if "feature_names_in_" in fitted:
-            fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
-        for name, value in {**fitted, **{name: tensors[name].numpy() for name in ARRAYS}}.items():
-            setattr(self, name, value)
+        self = cls(**about["params"])
+        for name, value in (about["fitted"] | {name: tensors[name].numpy() for name in ARRAYS}).items():
+            setattr(self, name, np.array(value, dtype=object) if name == "feature_names_in_" else value)
         model, *sizes = self._sizes
         self.model_ = MODELS[model](*sizes).double().eval()
         self.model_.load_state_dict(under("model.", tensors))
-        self.pathway_ = _pathway(self.model_, Whitening.restored(under("whitening.", tensors), about["whitening"]))
+        whitening = Whitening.restored(under("whitening.", tensors), about["whitening"])
+        self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True, whitening=whitening)
         return self
 
 
@@ -289,10 +285,6 @@ def load(folder: str | PathLike) -> Any:
     kind, tensors, about = saving.read(folder)
     kinds: dict[str, Any] = {"RaPP": RaPP, "Whitening": Whitening}
     return kinds[kind].restored(tensors, about)
-
-
-def _pathway(model: Autoencoder, whitening: Whitening | None = None) -> Pathway:
-    return Pathway(model.encoder, model.decode, include_input=True, whitening=whitening)
 
 
 def _index(X: ArrayLike) -> pd.Index | None:

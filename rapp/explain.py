@@ -15,9 +15,8 @@ def by_feature(score: Callable[[np.ndarray], np.ndarray], x: np.ndarray, values:
     Args:
         score: rows (n, n_features) → scores (n,), higher = more novel; asked for K · n_features rows at a time.
         x: (N, n_features) rows to explain.
-        values: (K, n_features) to try, a column per feature. ``RaPP`` takes deciles of its training rows, and not the
-            reconstruction's value, for the fault has entered that: alone it found fewer planted faults, and beside the
-            deciles no more.
+        values: (K, n_features) to try, a column per feature. Deciles of the training rows found more planted faults
+            than the reconstruction's value, for the fault has entered that; the two together found no more.
     """
     (n_values, d), lowest = values.shape, np.empty(x.shape)
     for row, best in zip(x, lowest, strict=True):

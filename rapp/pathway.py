@@ -130,10 +130,7 @@ class Pathway:
         return torch.cat([d for _, d in self._chunks(x)])
 
     def fit(self, x_train: Tensor) -> "Pathway":
-        """Fit NAP's normaliser on normal training rows (N, …), in one pass.
-
-        Warns:
-            UserWarning: ``Whitening.shortage``.
+        """Fit NAP's normaliser on normal training rows (N, …), in one pass; of too few it warns.
 
         Raises:
             ValueError: fewer than 2 rows; as ``score``.
@@ -145,7 +142,7 @@ class Pathway:
 
     @one_thread_if_forked()
     def fit_quietly(self, x_train: Tensor) -> "Pathway":
-        """``fit`` without its warning, for who has no use for NAP or says it in other words."""
+        """``fit`` without its warning."""
         try:
             self.whitening.fit(d for _, d in self._chunks(x_train))
         except ValueError:

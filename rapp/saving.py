@@ -48,7 +48,7 @@ def read(folder: str | PathLike) -> tuple[str, dict[str, Tensor], dict]:
         reason = " ".join(str(error).split())
         raise SavedModelError(f"{reason}; save the model again, or take it from a backup") from error
     if "format" not in about:
-        raise SavedModelError(f"{file} is a file of rapp's, but no saved detector; give a folder that save() wrote")
+        raise SavedModelError(f"{file} is a file of rapp's, but no saved model; name a folder that save() wrote")
     if about["format"] > FORMAT:
         raise SavedModelError(
             f"{file} was written by a newer rapp (format {about['format']}; this one reads up to {FORMAT}): update rapp"

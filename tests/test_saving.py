@@ -135,7 +135,7 @@ def a_folder(file):
         (a_bit_flipped, "does not match its own SHA-256"),
         (another_threshold, "does not match its own SHA-256"),
         (of_another_program, "was not written by rapp"),
-        (a_cached_model, "no saved detector"),
+        (a_cached_model, "but no saved model"),
         (newer, "written by a newer rapp .format 2; .*: update rapp"),
         (missing, "holds no saved model"),
         (a_folder, "holds no saved model"),
