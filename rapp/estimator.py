@@ -151,7 +151,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         held_out, rest = torch.from_numpy(scaler.transform(x)).tensor_split([n_held_out])
         choosing, fitted = (rest[: len(x) // CHOOSE], rest[len(x) // CHOOSE :]) if enough else (held_out, rest)
         seed = random.randint(2**31 - 1)
-        with pinned(THREADS):
+        with pinned(THREADS), torch.inference_mode(False), torch.enable_grad():  # whatever the caller has set
             trained = train(fitted.float(), choosing.float(), config, seed, progress=bool(self.verbose))
             model = trained.model.cpu().double()
             pathway = Pathway(model.encoder, model.decode, include_input=True).fit_quietly(fitted)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import threading
 import time
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,7 @@ from rapp.models import MODELS, Autoencoder, descend
 # The number goes up whenever the same seed gives another model, beyond rounding: rows and cached models of another
 # recipe are made anew. `tests/test_recipe.py` notices when that is due. Rows from before recipes were numbered have 0.
 RECIPE = 1
+DRAWS = threading.Lock()  # one network at a time is initialised: its draws come from torch's global generator
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Run:
         dtype = torch.float64 if config.precision == "float64" else torch.float32
         self.x_train, self.x_val = (x.to(self.device, dtype) for x in (x_train, x_val))
         sizes = x_train.shape[1], config.bottleneck, config.n_layers, config.hidden
-        with torch.random.fork_rng(devices=[]):  # the global random state stays untouched
+        with DRAWS, torch.random.fork_rng(devices=[]):  # the global random state stays untouched
             torch.default_generator.manual_seed(seed)
             self.model = MODELS[config.model](*sizes, config.layers).to(self.device, dtype)
         self.updates = self.model.updates()

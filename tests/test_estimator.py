@@ -1,4 +1,5 @@
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -217,6 +218,23 @@ def test_labels_that_cannot_be_used_are_told(y, words):
 def test_labels_of_which_none_is_novel_are_warned_of(y):
     with pytest.warns(UserWarning, match=r"y has the values .*none is novel_label=-1: all rows are taken as normal"):
         RaPP(epochs=1).fit(NORMAL[:100], y)
+
+
+def test_fits_in_threads_side_by_side_are_those_of_one_after_the_other():
+    def scores(seed):
+        return RaPP(epochs=2, random_state=seed).fit(NORMAL).score_samples(NORMAL)
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(scores, range(12)))
+    assert all(np.array_equal(mine, scores(seed)) for seed, mine in enumerate(together))
+
+
+def test_what_torch_is_set_to_does_not_matter():
+    expected = RaPP(epochs=1, random_state=0).fit(NORMAL).score_samples(NORMAL)
+    for setting in (torch.no_grad, torch.inference_mode):
+        with setting():
+            again = RaPP(epochs=1, random_state=0).fit(NORMAL).score_samples(NORMAL)
+        assert np.array_equal(again, expected)
 
 
 def test_a_scaler_before_it_changes_nothing_but_rounding(tumours):
