@@ -5,6 +5,7 @@ so a false-alarm rate α takes n ≥ 1/α − 1 of them, and holds on average ov
 """
 
 import math
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,8 +24,8 @@ ENOUGH = SHARE * scores_needed(DEFAULT)  # rows in all, 95: from here on those h
 
 def check(rate: float, n: int) -> None:
     """Raise a ``ValueError`` if n held-out scores cannot keep to a false-alarm rate; it says what that needs."""
-    if not 0 < rate < 1:
-        raise ValueError(f"false_alarm_rate={rate!r} must lie between 0 and 1")
+    if not (isinstance(rate, Real) and 0 < rate < 1):
+        raise ValueError(f"false_alarm_rate={rate!r} must be a number between 0 and 1")
     if (needed := scores_needed(rate)) > n:
         raise ValueError(
             f"false_alarm_rate={float(rate)!r} needs {SHARE * needed} rows, of which {needed} are held out; "

@@ -142,6 +142,10 @@ class RaPP(OutlierMixin, BaseEstimator):
             warnings.warn(warning, stacklevel=2)
         return self
 
+    def fit_predict(self, X: ArrayLike, y: ArrayLike | None = None) -> np.ndarray:
+        """``fit(X, y).predict(X)``; scikit-learn's own would drop y."""
+        return self.fit(X, y).predict(X)
+
     def _fit(self, x: np.ndarray) -> str:
         """``fit`` to normal rows; returns what is doubtful about the threshold."""
         rate, doubt = calibration.reachable(len(x), self.false_alarm_rate)

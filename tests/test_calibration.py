@@ -40,9 +40,9 @@ def test_a_rate_that_is_too_small_names_the_rows_it_needs(rate, needed):
             calibration.threshold(np.arange(enough - 1), rate)
 
 
-@pytest.mark.parametrize("rate", [0, 1, -0.1, 5, float("nan")])
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 5, float("nan"), "0.05", True])
 def test_what_is_no_rate_is_refused(rate):
-    with pytest.raises(ValueError, match=r"false_alarm_rate=.* must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"false_alarm_rate=.* must be a number between 0 and 1"):
         calibration.threshold(np.arange(100), rate)
 
 

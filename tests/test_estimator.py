@@ -176,6 +176,8 @@ def test_rows_that_y_calls_novel_are_left_out(labelled, capsys):
             detector = RaPP(epochs=2, novel_label=label, random_state=0).fit(X / 100, of_kind)
             assert np.array_equal(detector.score_samples(X / 100), expected.score_samples(X / 100))
             assert detector.n_left_out_ == 212
+    both = RaPP(epochs=2, random_state=0).fit_predict(X / 100, y)
+    assert np.array_equal(both, expected.predict(X / 100))
     assert capsys.readouterr().err == ""
     RaPP(epochs=2, verbose=True, random_state=0).fit(X / 100, y)
     said = capsys.readouterr().err

