@@ -1,6 +1,6 @@
 """False alarms of ``RaPP`` on fresh normal rows, by number of training rows: today's threshold and the one before it.
 
-    RAPP_DATA=… python tests/bench_false_alarms.py    # about 20 minutes on one core
+    RAPP_DATA=… python tests/bench_false_alarms.py    # about 10 minutes on one core
 
 Needs the folder ``adbench`` with ADBench's ``NN_name.npz`` files. It takes every table of 5 to 40 features and at least
 900 normal rows; of each and for each seed, n random normal rows train and up to 1,000 others are judged, at 5 %.
