@@ -55,7 +55,7 @@ rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PAR
 	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL" \
 	  --profile="$$PROFILE" --params="$$PARAMS"
 
-results: $(READY)  ## put the cells of `rapp run` and `rapp ablate` among the published rows (OUT="folder folder")
+results: $(READY)  ## put the cells of `rapp run` among the published rows (OUT="folder folder")
 	@$(PY) book/rows.py publish --out $${OUT:?say OUT=folder, where rapp run put its cells}
 
 table: $(READY)  ## print the paper's tables beside the published rows, or beside cells (OUT=folder)

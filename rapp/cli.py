@@ -1,4 +1,4 @@
-"""The command line: ``rapp run`` fills a grid of cells, ``rapp ablate`` changes one choice of the protocol."""
+"""The command line: ``rapp run`` fills a grid of cells."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from rapp import cache, detectors
 from rapp.config import ParameterError, parse
 from rapp.data import LOADERS, DataError
-from rapp.grid import ablate, cells, runner
+from rapp.grid import cells, runner
 from rapp.models import MODELS
 
 
@@ -36,11 +36,11 @@ def told(command: Callable[[], int]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run | ablate")
+    commands = parser.add_subparsers(required=True, metavar="run")
     folder = cache.cache_folder() / "cells"
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
-    _add_cells(run)
+    add_cells(run)
     run.add_argument("--out", type=Path, default=folder, help="folder of the cells' files (default: in the cache)")
     run.add_argument("--workers", type=int, default=0, help="processes of a local Dask cluster (default: none)")
     run.add_argument("--scheduler", default="", help="address of a running Dask scheduler: tcp://host:8786")
@@ -48,18 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--keep-scores", action="store_true", help="keep what each test row scored, too")
     run.set_defaults(command=_run)
 
-    change = commands.add_parser(
-        "ablate", help="train and score cells with one choice of the protocol changed at a time"
-    )
-    _add_cells(change)
-    change.add_argument("--out", type=Path, default=folder, help="folder of the runs' files (default: in the cache)")
-    change.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
-    change.set_defaults(command=_ablate)
-
     return parser
 
 
-def _add_cells(parser: argparse.ArgumentParser) -> None:
+def add_cells(parser: argparse.ArgumentParser) -> None:
     """The options that name cells."""
     add, known = parser.add_argument, ", ".join(LOADERS)
     add("--profile", default="paper", help="training settings (default: paper)")
@@ -73,7 +65,8 @@ def _add_cells(parser: argparse.ArgumentParser) -> None:
     add("--params", default="", help='options that differ from the profile\'s: "epochs=30 batch=64"')
 
 
-def _grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
+def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
+    """The cells that parsed options of ``add_cells`` name; errors as in ``cells.plan``."""
     return cells.plan(
         arguments.profile,
         arguments.dataset,
@@ -89,25 +82,14 @@ def _grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.workers < 0:
         raise ParameterError(f"workers={arguments.workers} must be at least 0")
-    grid_cells = [replace(grid_cell, keeps_scores=arguments.keep_scores) for grid_cell in _grid_cells(arguments)]
-    failed = runner.run(grid_cells, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
+    wanted = [replace(grid_cell, keeps_scores=arguments.keep_scores) for grid_cell in grid_cells(arguments)]
+    failed = runner.run(wanted, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
     if not failed:
-        print(f"{len(grid_cells)} cells are done: {arguments.out}")
+        print(f"{len(wanted)} cells are done: {arguments.out}")
         return 0
-    print(f"{len(failed)} of {len(grid_cells)} cells failed; the same command tries them again:", file=sys.stderr)
+    print(f"{len(failed)} of {len(wanted)} cells failed; the same command tries them again:", file=sys.stderr)
     for grid_cell, error in failed:
         print(f"  {grid_cell}: {error}", file=sys.stderr)
-    return 1
-
-
-def _ablate(arguments: argparse.Namespace) -> int:
-    if arguments.workers < 1:
-        raise ParameterError(f"workers={arguments.workers} must be at least 1")
-    failed = ablate.fill(_grid_cells(arguments), arguments.out, arguments.workers)
-    if not failed:
-        print(f"all runs are done: {arguments.out}")
-        return 0
-    print(f"{len(failed)} runs failed; the same command tries them again:", *failed, sep="\n  ", file=sys.stderr)
     return 1
 
 

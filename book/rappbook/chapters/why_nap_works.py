@@ -15,9 +15,9 @@ from rapp.config import TrainingConfig
 from rapp.data import Dataset
 from rapp.detectors.autoencoder import SCORING_THREADS
 from rapp.experiment import Cell, Trial, untrained
-from rapp.grid.ablate import scored, trained_at
 from rapp.threads import pinned
 from rapp.training import Run
+from rappbook.ablations import scored, trained_at
 from rappbook.chapters import whitenings
 
 
