@@ -141,8 +141,8 @@ def publish_scores(*folders: Path) -> list[Path]:
         The files: row (in the data set), is_novel, and a column per score.
     """
     written = []
-    for entry, text in cells.kept_scores(*folders):
-        words = re.sub(r"[^\w.]+", "-", entry)
+    for cell, text in cells.kept_scores(*folders):
+        words = re.sub(r"[^\w.]+", "-", cell)
         written.append(BOOK / "results" / "scores" / f"{words}.csv.gz")
         body = gzip.compress(text.encode(), mtime=0)  # without the time, equal scores are equal files
         write_atomically(written[-1], functools.partial(Path.write_bytes, data=body))
