@@ -76,7 +76,7 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
     words = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{:.3f}".format
     spread = groups.std().map(words, na_action="ignore").astype(object).fillna("")
     text = groups.mean().map("{:.3f}".format) + spread
-    wide = text.unstack("score")[list(SCORES)].rename(columns=SCORES)
+    wide = text.unstack("score").reindex(columns=list(SCORES)).rename(columns=SCORES)
     n_runs = rows.groupby(["model", "precision", "epochs"])["seed"].nunique()
     wide.insert(0, "runs", n_runs)
     wide = wide.reindex([model for model in MODELS if model in wide.index], level="model").reset_index()
