@@ -32,7 +32,7 @@ JUPYTER_PREFER_ENV_PATH := 1
 export DATASET DATASETS LABEL PROFILE PARAMS NOTEBOOK JOBS SCHEDULER BUILD ROWS MINUTES OUT ID
 export RAPP_CACHE JUPYTER_PREFER_ENV_PATH
 
-.PHONY: help book rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
+.PHONY: help book pdf rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
 
 help:  ## show this help
 	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
@@ -50,6 +50,9 @@ $(READY): pyproject.toml book/pyproject.toml .constraints.txt
 book: $(READY)  ## run the notebooks that are out of date and build the site (JOBS=2 runs two side by side)
 	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL" \
 	  --profile="$$PROFILE" --params="$$PARAMS" --jobs="$$JOBS" --scheduler="$$SCHEDULER"
+
+pdf: book  ## print the book into one PDF: book/_build/rapp.pdf
+	@$(PY) book/pdf.py --build="$$BUILD"
 
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
 	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL" \

@@ -17,7 +17,7 @@ import nbformat
 import pandas as pd
 import yaml
 
-import drawings
+import finish
 import keys as book_keys
 from execute import locked, title
 from rapp.models import MODELS
@@ -141,6 +141,12 @@ def loosened(text: str, labels: set[str], pages: dict[str, str]) -> str:
     return re.sub(link, lambda found: found[1] if found[2] in pages else found[0], text)
 
 
+def order() -> list[str]:
+    """The pages' names in the book's order."""
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    return [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+
+
 def heading(page: Path) -> str:
     """A page's or notebook's title."""
     return title(page) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
@@ -205,8 +211,14 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     loosen(staged)
 
 
-def render(staged: Path, html: Path) -> str:
-    """Run Sphinx on Jupyter Book's configuration; returns its warnings and errors, empty if there were none."""
+def render(staged: Path, html: Path, builder: str = "html") -> str:
+    """Run Sphinx on Jupyter Book's configuration; returns its warnings and errors, empty if there were none.
+
+    Args:
+        staged: what ``stage`` made.
+        html: the folder for the pages.
+        builder: "html", or "singlehtml" for one page of all.
+    """
     quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
     jupyter_book = str(Path(sysconfig.get_path("scripts")) / "jupyter-book")
     config = [jupyter_book, "config", "sphinx", str(staged)]
@@ -216,12 +228,11 @@ def render(staged: Path, html: Path) -> str:
     # Jupyter Book adds sphinx_thebe unasked, whose script is declared twice: a console error on every page.
     with (staged / "conf.py").open("a", encoding="utf-8") as conf:
         conf.write('\nextensions.remove("sphinx_thebe")\n')
-    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(staged), str(html)]
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder, str(staged), str(html)]
     built = subprocess.run(build, capture_output=True, text=True, env=quiet)
     if built.returncode:
         return built.stderr or built.stdout or "Sphinx failed without a word"
-    for page in html.glob("*.html"):
-        drawings.inline(page)
+    finish.finish(html, BOOK.parent / "CITATION.cff")
     return ""
 
 
@@ -239,7 +250,7 @@ def swap(new: Path, out: Path) -> None:
 
 def digest(folder: Path) -> str:
     """One checksum over all files of a folder and over the code that decides how they are rendered."""
-    sha = hashlib.sha256(Path(__file__).read_bytes() + Path(drawings.__file__).read_bytes())
+    sha = hashlib.sha256(Path(__file__).read_bytes() + Path(finish.__file__).read_bytes())
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             sha.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
@@ -287,14 +298,12 @@ def build(folder: Path, keys: list[str] | None) -> int:
         if keys is None:
             keys = json.loads(last.read_text()) if last.exists() else []
         made_of = book_keys.site_key(folder, keys)  # now: what is edited from here on makes the site stale
-        toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
-        order = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
         books = {("." if i == 0 else key.replace("/", "-")): key for i, key in enumerate(keys)} or {".": ""}
         reruns = sorted((folder / "runs" / "reruns").glob("*/[0-9]*.ipynb"))
-        reruns = [path for path in reruns if path.stem in order]
+        reruns = [path for path in reruns if path.stem in order()]
         parts: dict[str, Path] = {}
         for path, key in books.items():
-            found = [n for name in order if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
+            found = [n for name in order() if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
             found = [n for n in found if path == "." or not is_general(n)]
             parts[path], trouble = site(rendered, found, sites=sites_page(path, books, reruns))
             if trouble:

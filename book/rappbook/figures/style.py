@@ -1,6 +1,6 @@
 """One look for all figures: colours with a meaning, readable at phone width, safe for the colour-blind.
 
-Notebooks show figures as SVG. On the site they lie in the page itself (``book/drawings.py``): there ``PAPER`` is the
+Notebooks show figures as SVG. On the site they lie in the page itself (``book/finish.py``): there ``PAPER`` is the
 page's background, and every grey a share of the text's colour, so that they can be read in dark mode, too.
 """
 
