@@ -64,6 +64,14 @@ def full_scale() -> str:
     return table.to_markdown(index=False, disable_numparse=True)
 
 
+def playground_table() -> str:
+    """What the playground's networks reach, as Markdown."""
+    table = pd.read_csv(BOOK / "results" / "playground" / "networks.csv")
+    shown = ["unseen", "score", "auroc", "auroc shipped", "caught at 1%", "caught at 5%", "caught at 10%"]
+    names = {"recon": "reconstruction", "sap": "SAP", "nap": "NAP"}
+    return table[shown].replace({"score": names}).to_markdown(index=False, floatfmt=".3f")
+
+
 def parameters(notebook: Path) -> list[str]:
     """What an executed notebook was run with, as Markdown."""
     run = nbformat.read(notebook, as_version=4).metadata.papermill
@@ -191,6 +199,8 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     glances = "\n\n".join(part for path in shown if (part := glance(path, staged)))
     text = text.replace("{{ glance }}", glances).replace("{{ full scale }}", full_scale())
     (staged / "intro.md").write_text(text, encoding="utf-8")
+    page = staged / "playground.md"
+    page.write_text(page.read_text(encoding="utf-8").replace("{{ playground }}", playground_table()), encoding="utf-8")
     (staged / "status.md").write_text(status(notebooks), encoding="utf-8")
     if sites:
         (staged / "sites.md").write_text(sites, encoding="utf-8")
@@ -228,6 +238,9 @@ def render(staged: Path, html: Path, builder: str = "html") -> str:
     # Jupyter Book adds sphinx_thebe unasked, whose script is declared twice: a console error on every page.
     with (staged / "conf.py").open("a", encoding="utf-8") as conf:
         conf.write('\nextensions.remove("sphinx_thebe")\n')
+        # It also puts every script and style under _static into every page; the playground's are for its own pages.
+        for files in ("html_js_files", "html_css_files"):
+            conf.write(f'{files} = [name for name in {files} if "playground" not in str(name)]\n')
     build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder, str(staged), str(html)]
     built = subprocess.run(build, capture_output=True, text=True, env=quiet)
     if built.returncode:

@@ -20,6 +20,7 @@ PAPER = "#fffffe"  # white for who sees the figure alone
 
 _COLOURS = sns.color_palette("colorblind")
 NORMAL, NOVEL = _COLOURS[0], _COLOURS[1]
+INPUT, RECONSTRUCTION = "#0072B2", "#D55E00"  # the two sides of the pathway, as in book/_static/rapp.css
 SCORE_COLOURS = {"recon": _COLOURS[7], "sap": _COLOURS[2], "nap": _COLOURS[4]}
 SCORE_NAMES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP"}
 MODEL_NAMES = {"ae": "AE", "vae": "VAE", "aae": "AAE"}
