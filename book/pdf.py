@@ -49,8 +49,7 @@ def printed(page: Path, out: Path) -> None:
         tab.set_default_timeout(300_000)
         tab.goto(f"file://{page.resolve()}")
         tab.evaluate("MathJax.startup.promise")
-        margin = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
-        write_atomically(out, lambda beside: tab.pdf(path=beside, format="A4", margin=margin, print_background=True))
+        write_atomically(out, lambda beside: tab.pdf(path=beside, prefer_css_page_size=True, print_background=True))
         browser.close()
 
 

@@ -1,5 +1,7 @@
 """RaPP as a scikit-learn estimator, for a ``Pipeline`` or ``cross_validate``."""
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -10,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from rapp import evaluation
 from rapp.config import TrainingConfig
 from rapp.detectors.autoencoder import bottleneck
-from rapp.pathway import Pathway
+from rapp.pathway import FewRowsWarning, Pathway
 from rapp.stacks import train
 from rapp.threads import pinned
 
@@ -98,7 +100,11 @@ class RaPP(OutlierMixin, BaseEstimator):
         trained = train(fitted.float(), val.float(), config, random.randint(2**31 - 1), progress=False)
         self.model_ = trained.model.double()
         self.n_iter_ = len(trained.history)
-        self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True).fit(fitted)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewRowsWarning)
+            self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True).fit(fitted)
+        if self.method == "nap" and (said := self.pathway_.whitening.shortage):
+            warnings.warn(said, FewRowsWarning, stacklevel=3)  # 3: there is a decorator in between
         normal = self.pathway_.score(val)[self.method]
         self.offset_ = -evaluation.threshold(normal, self.false_alarm_rate)
         return self

@@ -10,6 +10,10 @@ from torch import Tensor
 from rapp.threads import one_thread_if_forked
 
 
+class FewRowsWarning(UserWarning):
+    """NAP was fitted on fewer than two rows a direction."""
+
+
 class Whitening:
     """NAP's normaliser: the Mahalanobis form of training differences on their row space.
 
@@ -90,6 +94,17 @@ class Whitening:
         self._lower = torch.from_numpy(lower[: self.rank].copy())
         self._parts_for: tuple[torch.dtype, torch.device] | None = None  # see _parts_like
         del self._gram, self._sum, self._shift, self._work
+
+    @property
+    def shortage(self) -> str:
+        """What is wrong with NAP where there were fewer than two rows a direction, in words; else ""."""
+        if self.rank and self.n_rows >= 2 * self.rank:
+            return ""
+        equal = "the same" if self.rank in (0, self.n_rows - 1) else "nearly the same"
+        return (
+            f"NAP of every training row is {equal}: {self.n_rows} rows for {self.rank} directions; fit on more rows, or "
+            f"take fewer layers, or SAP"
+        )
 
     @one_thread_if_forked()
     def transform(self, d: Tensor) -> Tensor:

@@ -152,7 +152,8 @@ def test_walls():
         found = {name for module in names for name in inside[module]}
         return found if found <= set(names) else below(*names, *found)
 
-    assert below("rapp.pathway") == {"rapp.whitening", "rapp.eval_mode", "rapp.threads"}  # tensors and modules only
+    tensors_and_modules = {"rapp.whitening", "rapp.eval_mode", "rapp.threads", "rapp.networks", "rapp.calibration"}
+    assert below("rapp.pathway") == tensors_and_modules
     for path, names in modules.items():
         if "data" in path.parts or path.stem == "splits":
             reach = {name for name in names if name.startswith(("torch", "rapp."))}

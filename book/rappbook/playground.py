@@ -56,7 +56,7 @@ class Shipped:
 
     def encode(self, x: np.ndarray) -> list[np.ndarray]:
         """The hidden activations h_1 … h_ℓ, (N, d_i) each, of rows x (N, 784) in [0, 1]."""
-        hidden = []
+        hidden: list[np.ndarray] = []
         for i in range(LAYERS):
             hidden.append(self.layer(f"encoder{i}", hidden[-1] if i else x))
         return hidden
@@ -151,7 +151,7 @@ def shipped(trial: Trial) -> tuple[Shipped, pd.DataFrame]:
             line[f"caught at {rate:.0%}"] = (novel > threshold).mean()
             line[f"false alarms at {rate:.0%}"] = (scores[name][~split.is_novel] > threshold).mean()
         lines.append(line)
-    network.about["auroc"] = {line["score"]: round(line["auroc shipped"], 3) for line in lines}
+    network.about["auroc"] = {line["score"]: round(float(str(line["auroc shipped"])), 3) for line in lines}
     rows = picked(data.y[split.test], data.classes, np.random.default_rng(0))
     network.arrays["images"] = np.round(trial.x("test")[rows] * 255).astype(np.uint8)
     table = pd.DataFrame(lines).assign(

@@ -1,5 +1,6 @@
 """The paper's method as a detector: an autoencoder, scored along its projection pathway."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from rapp.cache import sha256
 from rapp.config import PROFILES, SMALL, ParameterError, TrainingConfig, check_name, resolve_device
 from rapp.detectors.base import Detector, Rows
-from rapp.pathway import Pathway, Whitening, nap, sap
+from rapp.pathway import FewRowsWarning, Pathway, Whitening, nap, sap
 from rapp.progress import Progress, say
 from rapp.stacks import cache_files, model_key, stack_size, train_stack
 from rapp.threads import pinned
@@ -120,7 +121,8 @@ class PathwayDetector(Detector):
         self.best_epoch, self.stack = trained.best_epoch, trained.stack
         self.val_error = min(entry["val_error"] for entry in trained.history)
         self.whitening, self._n_features = Whitening(), x_train.shape[1]
-        with pinned(SCORING_THREADS):
+        with pinned(SCORING_THREADS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewRowsWarning)  # the book's small networks; chapter 11 says what it costs
             self.pathway(whitening=self.whitening).fit(self.tensor(x_train))
         self._fitted = True
         return self

@@ -1,0 +1,46 @@
+"""From scores of held-out normal rows to p-values and to a threshold that keeps a promise (conformal prediction).
+
+If a new normal row and the held-out ones are equally likely in any order, the chance that the new one scores above the
+⌈(n + 1)(1 − α)⌉-th smallest of n held-out scores is at most α, whatever the score's distribution.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def rows_needed(false_alarm_rate: float) -> int:
+    """How many held-out normal rows a rate of false alarms needs: below 1 / (n + 1) none can be promised."""
+    return math.ceil(1 / false_alarm_rate - 1e-9) - 1
+
+
+def threshold(normal: ArrayLike, false_alarm_rate: float = 0.05) -> float:
+    """The score above which a row is called novel.
+
+    Args:
+        normal: (n,) scores of normal rows that neither trained nor chose anything.
+        false_alarm_rate: α, the share of normal rows that may score above, in (0, 1).
+
+    Raises:
+        ValueError: a rate outside of (0, 1), or one that needs more rows.
+    """
+    scores = np.sort(np.asarray(normal, dtype=np.float64))
+    if not 0 < false_alarm_rate < 1:
+        raise ValueError(f"false_alarm_rate={false_alarm_rate} must lie between 0 and 1")
+    if len(scores) < (least := rows_needed(false_alarm_rate)):
+        raise ValueError(
+            f"false_alarm_rate={false_alarm_rate} needs at least {least} held-out normal rows, and there are "
+            f"{len(scores)}; hold out more, or accept a rate of {1 / (len(scores) + 1):.3g} or more"
+        )
+    return float(scores[math.ceil((len(scores) + 1) * (1 - false_alarm_rate) - 1e-9) - 1])
+
+
+def p_values(normal: ArrayLike, scores: ArrayLike) -> np.ndarray:
+    """How unusual scores (N,) are among normal ones (n,): (1 + how many of these are at least as high) / (n + 1).
+
+    Of new normal rows, at most a share α has a p-value of at most α.
+    """
+    ascending = np.sort(np.asarray(normal, dtype=np.float64))
+    above = len(ascending) - np.searchsorted(ascending, np.asarray(scores, dtype=np.float64), side="left")
+    return (1 + above) / (len(ascending) + 1)
