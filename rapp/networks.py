@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
-Layers = Sequence[Callable[[Tensor], Tensor]] | nn.Sequential
+Layers = Sequence[Any] | nn.Sequential  # each takes a tensor, and returns one but for `take`
 Take = Callable[[object], Tensor]
 # In eval mode these give back the numbers that they get, at most in another shape: their layer counts once.
 SAME = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
@@ -47,9 +48,9 @@ class NamedLayers:
         known = {name: part for name, part in module.named_modules() if name}
         for name in names:
             if name not in known:
-                close = difflib.get_close_matches(str(name), known, 1, cutoff=0) or ["none"]
+                close = difflib.get_close_matches(name, known, 1, cutoff=0) or ["none"]
                 raise ValueError(
-                    f"layer {name!r} is not in the network; the closest is {close[0]!r}, all: {', '.join(known)}"
+                    f"the network has no layer {name!r}; the closest is {close[0]!r} of {', '.join(known)}"
                 )
         self.module, self.take = module, take
         self.layers = {name: known[name] for name in names}

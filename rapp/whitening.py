@@ -102,8 +102,8 @@ class Whitening:
             return ""
         equal = "the same" if self.rank in (0, self.n_rows - 1) else "nearly the same"
         return (
-            f"NAP of every training row is {equal}: {self.n_rows} rows for {self.rank} directions; fit on more rows, or "
-            f"take fewer layers, or SAP"
+            f"NAP of every training row is {equal}: {self.n_rows} rows for {self.rank} directions; fit on more rows, "
+            f"or take fewer layers, or SAP"
         )
 
     @one_thread_if_forked()
