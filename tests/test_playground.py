@@ -174,3 +174,13 @@ def test_without_javascript_a_picture_explains(opened, tmp_path):
     assert Path(FOLDER / "still.png").stat().st_size > 10_000
     text = (ROOT / "book" / "playground.md").read_text(encoding="utf-8")
     assert re.search(r"<noscript>.*?still\.png.*?</noscript>", text, re.DOTALL)
+
+
+@pytest.mark.slow
+def test_a_mark_stands_where_the_rank_says(page):
+    tab = page()
+    for score in SCORES:
+        rank = float(re.search(r"above ([\d.]+) %", tab.inner_text(f"#rapp-{score}-rank"))[1])
+        left = tab.evaluate(f"parseFloat(document.getElementById('rapp-{score}-mark').style.left)")
+        assert left == pytest.approx(rank, abs=0.6)
+        assert tab.evaluate(f"document.getElementById('rapp-{score}-cut').style.left") == "95%"

@@ -38,8 +38,8 @@ function show() {
     const place = rapp.below(normal, found[score]), threshold = rapp.quantile(normal, 1 - page.rate);
     const caught = 1 - rapp.below(novel, threshold), isNovel = found[score] > threshold;
     const rank = place >= 1 ? "above all normal digits" : `above ${percent(place, place > 0.985 ? 1 : 0)} of normal digits`;
-    $(`rapp-${score}-mark`).style.left = percent(place, 2);
-    $(`rapp-${score}-cut`).style.left = percent(1 - page.rate, 2);
+    $(`rapp-${score}-mark`).style.left = `${100 * place}%`;
+    $(`rapp-${score}-cut`).style.left = `${100 * (1 - page.rate)}%`;
     $(`rapp-${score}-rank`).textContent = rank;
     const verdict = $(`rapp-${score}-verdict`);
     verdict.textContent = isNovel ? "called novel" : "passes as normal";
