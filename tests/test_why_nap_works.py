@@ -1,26 +1,15 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
+from rapp import evaluation
 from rapp.config import TrainingConfig
 from rapp.experiment import Cell, run
+from rapp.pathway import project
 from rappbook.chapters import whitenings, why_nap_works
 from tests.conftest import SWAPS
 
 TINY = TrainingConfig(model="vae", n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
-
-
-def test_over_epochs_is_the_run_that_a_trial_makes(blobs):
-    cell = Cell(replace(TINY, precision="float64"), "1")  # in which a model trained alone is the one of a stack
-    trial = run(blobs, [cell])[0]
-    best = trial.detector.trained.best_epoch
-    table = why_nap_works.over_epochs(blobs, cell, at={best, 4})
-    assert sorted(table["epoch"].unique()) == sorted({best, 4})
-    at_best = table[table["epoch"] == best]
-    assert dict(zip(at_best["score"], at_best["auroc"], strict=True)) == pytest.approx(trial.aurocs(), abs=SWAPS)
-    assert at_best["val_error"].unique() == pytest.approx([trial.detector.val_error])
 
 
 def test_in_double_changes_precision_alone(blobs):
@@ -31,12 +20,6 @@ def test_in_double_changes_precision_alone(blobs):
     np.testing.assert_allclose(d, single, atol=1e-4)
     assert trial.detector.trained.model is not double.detector.trained.model
     assert next(trial.detector.trained.model.parameters()).dtype == torch.float32
-
-
-def test_over_epochs_asks_for_no_epochs_of_the_settings(blobs):
-    one = why_nap_works.over_epochs(blobs, Cell(TINY, "1"), at=[2])
-    other = why_nap_works.over_epochs(blobs, Cell(replace(TINY, epochs=9), "1"), at=[2])
-    assert one.equals(other)
 
 
 @pytest.fixture
@@ -76,3 +59,16 @@ def test_a_batch_that_whitens_itself_has_no_ranking_if_it_is_small(trial):
     assert (table[:, "batch, rank"] - 0.5).abs().max() < 0.05  # batches of 7 and 8 rows: 6/7 and 7/8, at random
     assert table[0.35, "training rows"] == pytest.approx(trial.aurocs()["nap"])
     assert 0 <= table[0.1, "batch, shrunk"] <= 1
+
+
+def test_saps_readings_are_the_papers_and_the_posts(trial):
+    x, encoder = trial.tensor("test"), trial.detector.trained.model.encoder
+    pathway = trial.detector.pathway()
+    h, _, h_hat = project(encoder, pathway.decoder, x)
+    lengths = sum((a - b).norm(dim=1) for a, b in zip(h, h_hat, strict=True))
+    table = why_nap_works.sap_readings(trial).set_index(["first", "term"])
+    assert table["auroc"][1, "‖·‖²"] == pytest.approx(trial.aurocs()["sap"], abs=SWAPS)
+    posts = evaluation.auroc(trial.split.is_novel, lengths.detach().numpy())
+    assert table["auroc"][0, "‖·‖"] == pytest.approx(posts, abs=SWAPS)
+    assert table["correlation"][1, "‖·‖²"] == pytest.approx(1)
+    assert (table["correlation"].drop((1, "‖·‖²")) < 1).all()

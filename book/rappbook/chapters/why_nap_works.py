@@ -1,45 +1,21 @@
-"""One thing changed at a time: what chapter 11 trains and scores beyond the paper."""
+"""One thing changed at a time, on networks that are trained: what chapter 11 scores beyond the paper."""
 
 import copy
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
+from scipy.stats import spearmanr
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 
 from rapp import evaluation
-from rapp.config import TrainingConfig
-from rapp.data import Dataset
 from rapp.detectors.autoencoder import SCORING_THREADS
-from rapp.experiment import Cell, Trial, untrained
+from rapp.experiment import Trial
+from rapp.pathway import encode
 from rapp.threads import pinned
-from rapp.training import Run
-from rappbook.ablations import scored, trained_at
 from rappbook.chapters import whitenings
-
-
-def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
-    """AUROCs of one training run after some of its epochs, by the weights of that epoch and not by the best so far.
-
-    Args:
-        data: the data set.
-        cell: what to train; of its config, ``epochs`` counts for nothing.
-        at: epochs to score after, counted from 1; the last one ends the run. Nothing is cached.
-
-    Returns:
-        epoch, val_error, score, auroc, seed.
-    """
-    config, fresh = cell.config, untrained(data, cell)
-    assert isinstance(config, TrainingConfig)
-    train, val = (torch.from_numpy(fresh.x(part)) for part in ("train", "val"))
-    run, parts = Run(train, val, replace(config, epochs=max(at)), cell.seed), []
-    for trained in trained_at(run, at, best=False):
-        aurocs = scored(data, cell, fresh.split, fresh.features, trained).rows()[["score", "auroc", "seed"]]
-        parts.append(aurocs.assign(epoch=trained.best_epoch, val_error=trained.history[-1]["val_error"]))
-    return pd.concat(parts, ignore_index=True)
 
 
 def in_double(trial: Trial) -> Trial:
@@ -146,3 +122,28 @@ def refitted(trial: Trial, d: np.ndarray, size: int, shares: Iterable[float]) ->
             auroc = evaluation.auroc(is_novel[kept], values)
             rows.append({"share": share, "fitted": fitted, "auroc": auroc, "seed": trial.cell.seed})
     return pd.DataFrame(rows)
+
+
+@pinned(SCORING_THREADS)
+def sap_readings(trial: Trial) -> pd.DataFrame:
+    """AUROC of SAP as the paper has it (squared lengths, layers 1 … ℓ) and as the authors' post does (lengths, 0 … ℓ).
+
+    Args:
+        trial: trained and scored.
+
+    Returns:
+        first (layer, 0 or 1), term ("‖·‖²" or "‖·‖"), auroc, correlation (Spearman's, with the paper's
+        scores of the test rows), seed.
+    """
+    encoder, x = trial.detector.trained.model.encoder, trial.tensor("test")
+    widths = [h.shape[1] for h in encode(encoder, x[:2])[0]]
+    d = trial.detector.pathway(range(len(widths))).differences(x).cpu().numpy().astype(np.float64)
+    squares = np.stack([(part**2).sum(1) for part in np.split(d, np.cumsum(widths)[:-1], axis=1)], axis=1)  # (N, ℓ + 1)
+    paper = squares[:, 1:].sum(1)
+    rows = []
+    for first in (1, 0):
+        for term, lengths in (("‖·‖²", squares), ("‖·‖", np.sqrt(squares))):
+            scores = lengths[:, first:].sum(1)
+            auroc, correlation = evaluation.auroc(trial.split.is_novel, scores), spearmanr(scores, paper).statistic
+            rows.append({"first": first, "term": term, "auroc": auroc, "correlation": correlation})
+    return pd.DataFrame(rows).assign(seed=trial.cell.seed)
