@@ -41,13 +41,16 @@ def differences(trial: Trial, part: str) -> np.ndarray:
         return trial.detector.pathway().differences(trial.tensor(part)).cpu().numpy()
 
 
-def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iterable[int]) -> pd.DataFrame:
+def whitening_sweep(
+    trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iterable[int], whole: PCA | None = None
+) -> pd.DataFrame:
     """AUROC of NAP by every way of ``whitenings``, fitted on some or all of the training rows.
 
     Args:
         trial: trained and scored.
         d, d_test: its ``differences`` of training and test rows, which take a while to make.
         sizes: training rows to fit on; more than there are means all. Fewer are drawn at random by the trial's seed.
+        whole: ``whitenings.decompose`` of all training rows, where it is there already.
 
     Returns:
         way, rows, value, auroc, seed. The ways: "directions" (value: how many leading ones are kept), "rank" (all that
@@ -57,7 +60,7 @@ def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iter
     order = np.random.default_rng(trial.cell.seed).permutation(len(d))
     parts = []
     for n in sorted({min(n, len(d)) for n in sizes}):
-        fitted = whitenings.decompose(d[order[:n]])
+        fitted = whole if whole is not None and n == len(d) else whitenings.decompose(d[order[:n]])
         most, kept_all = len(fitted.singular_values_), independent(trial, n)
         kept = np.unique([*np.geomspace(1, kept_all, 25).astype(int), max(1, kept_all // 2), kept_all])
         alphas = np.append(np.geomspace(1e-6, 1, 13), ledoit_wolf_shrinkage(d[order[:n]].astype(np.float64)))
