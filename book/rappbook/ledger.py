@@ -64,7 +64,7 @@ def _about_one(one: pd.DataFrame) -> Iterator[Claim]:
     )
     n_runs = one.groupby("model")["seed"].nunique()
     several = n_runs.index[n_runs > 1]  # one run is told and not judged
-    recon = means.xs("recon", level="score") if len(one) else pd.Series(dtype=float)
+    recon = one[one["score"] == "recon"].groupby("model")["auroc"].mean()
     how_long = _how_long(one["epochs"])
     cases = [f"{str(model).upper()} {told[model, 'recon']} ({_runs(n_runs[model])})" for model in recon.index]
     judged = recon[recon.index.isin(several)]
@@ -75,7 +75,7 @@ def _about_one(one: pd.DataFrame) -> Iterator[Claim]:
         _verdict(int((judged < 0.5).sum()), len(judged), len(recon), bool(how_long)),
     )
     nap = means.get(("vae", "nap"))
-    steps = [nap >= 0.905 - CLOSE, nap > 0.5] if "vae" in several else []
+    steps = [] if nap is None or "vae" not in several else [nap >= 0.905 - CLOSE, nap > 0.5]
     text = "no rows yet"
     if nap is not None:
         text = f"VAE {told['vae', 'recon']} → {told['vae', 'nap']} ({_runs(n_runs['vae'])}){how_long}"
@@ -98,7 +98,7 @@ def _about_gains(table: pd.DataFrame) -> Iterator[Claim]:
         wide = table[table["setting"] == setting].pivot(
             index=["dataset", "model"], columns="score", values=["paper", "ours", "std"]
         )
-        has, spread = (wide[whose].notna().all(axis=1).to_numpy() for whose in ("ours", "std"))
+        has, spread = (pd.DataFrame(wide[whose]).notna().all(axis=1).to_numpy() for whose in ("ours", "std"))
         known = has & spread
         for score in ("sap", "nap"):
             theirs, ours = ((wide[whose, score] - wide[whose, "recon"]).to_numpy() for whose in ("paper", "ours"))
