@@ -34,7 +34,7 @@ def differences(table: pd.DataFrame) -> Figure:
         )
         sns.heatmap(
             wide.astype(float), ax=ax, cmap="RdBu", center=0, vmin=-LIMIT, vmax=LIMIT, annot=texts, fmt="",
-            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 10},
+            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 11},
         )  # fmt: skip
         ax.set_facecolor("0.92")
         ax.set(title=setting, xlabel="", ylabel="")
