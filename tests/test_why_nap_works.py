@@ -2,10 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from rapp import evaluation
 from rapp.config import TrainingConfig
 from rapp.experiment import Cell, run
-from rapp.pathway import project
 from rappbook.chapters import whitenings, why_nap_works
 from tests.conftest import SWAPS
 
@@ -59,16 +57,3 @@ def test_a_batch_that_whitens_itself_has_no_ranking_if_it_is_small(trial):
     assert (table[:, "batch, rank"] - 0.5).abs().max() < 0.05  # batches of 7 and 8 rows: 6/7 and 7/8, at random
     assert table[0.35, "training rows"] == pytest.approx(trial.aurocs()["nap"])
     assert 0 <= table[0.1, "batch, shrunk"] <= 1
-
-
-def test_saps_readings_are_the_papers_and_the_posts(trial):
-    x, encoder = trial.tensor("test"), trial.detector.trained.model.encoder
-    pathway = trial.detector.pathway()
-    h, _, h_hat = project(encoder, pathway.decoder, x)
-    lengths = sum((a - b).norm(dim=1) for a, b in zip(h, h_hat, strict=True))
-    table = why_nap_works.sap_readings(trial).set_index(["first", "term"])
-    assert table["auroc"][1, "‖·‖²"] == pytest.approx(trial.aurocs()["sap"], abs=SWAPS)
-    posts = evaluation.auroc(trial.split.is_novel, lengths.detach().numpy())
-    assert table["auroc"][0, "‖·‖"] == pytest.approx(posts, abs=SWAPS)
-    assert table["correlation"][1, "‖·‖²"] == pytest.approx(1)
-    assert (table["correlation"].drop((1, "‖·‖²")) < 1).all()

@@ -6,14 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 
 from rapp import evaluation
 from rapp.detectors.autoencoder import SCORING_THREADS
 from rapp.experiment import Trial
-from rapp.pathway import encode
 from rapp.threads import pinned
 from rappbook.chapters import whitenings
 
@@ -125,28 +123,3 @@ def refitted(trial: Trial, d: np.ndarray, size: int, shares: Iterable[float]) ->
             auroc = evaluation.auroc(is_novel[kept], values)
             rows.append({"share": share, "fitted": fitted, "auroc": auroc, "seed": trial.cell.seed})
     return pd.DataFrame(rows)
-
-
-@pinned(SCORING_THREADS)
-def sap_readings(trial: Trial) -> pd.DataFrame:
-    """AUROC of SAP as the paper has it (squared lengths, layers 1 … ℓ) and as the authors' post does (lengths, 0 … ℓ).
-
-    Args:
-        trial: trained and scored.
-
-    Returns:
-        first (layer, 0 or 1), term ("‖·‖²" or "‖·‖"), auroc, correlation (Spearman's, with the paper's
-        scores of the test rows), seed.
-    """
-    encoder, x = trial.detector.trained.model.encoder, trial.tensor("test")
-    widths = [h.shape[1] for h in encode(encoder, x[:2])[0]]
-    d = trial.detector.pathway(range(len(widths))).differences(x).cpu().numpy().astype(np.float64)
-    squares = np.stack([(part**2).sum(1) for part in np.split(d, np.cumsum(widths)[:-1], axis=1)], axis=1)  # (N, ℓ + 1)
-    paper = squares[:, 1:].sum(1)
-    rows = []
-    for first in (1, 0):
-        for term, lengths in (("‖·‖²", squares), ("‖·‖", np.sqrt(squares))):
-            scores = lengths[:, first:].sum(1)
-            auroc, correlation = evaluation.auroc(trial.split.is_novel, scores), spearmanr(scores, paper).statistic
-            rows.append({"first": first, "term": term, "auroc": auroc, "correlation": correlation})
-    return pd.DataFrame(rows).assign(seed=trial.cell.seed)
