@@ -31,6 +31,7 @@ PAGES = (
     *CHAPTERS,
     "09_who_wins_where",
     "10_paper_tables",
+    "11_why_nap_works",
     "other_data",
     "cluster",
     "why_numbers_differ",
@@ -139,7 +140,7 @@ def test_each_chapter_says_what_it_was_made_with(book, name):
 
 def test_status_lists_every_notebook_with_its_seconds(book):
     text = (book / "html" / "status.html").read_text()
-    for name in (*CHAPTERS, "09_who_wins_where", "10_paper_tables", "why_numbers_differ"):
+    for name in (*CHAPTERS, "09_who_wins_where", "10_paper_tables", "11_why_nap_works", "why_numbers_differ"):
         assert name in text
     assert len(re.findall(r"<td><p>\d+</p></td>|<td class=\"\w+-right\"><p>\d+</p></td>", text)) >= 5
 
@@ -262,8 +263,6 @@ def sites(make, tmp_path_factory):
         result = make("rerun", *words, "NOTEBOOK=04", "DATASET=digits", f"PARAMS={params}")
         assert result.returncode == 0, result.stdout + result.stderr
         assert str(build / "html" / "reruns") in result.stdout
-    result = make("rerun", *words, "NOTEBOOK=11", "DATASET=digits", "PARAMS=seeds=2")  # is in no book by itself
-    assert result.returncode == 0, result.stdout + result.stderr
     return build / "html"
 
 
@@ -275,6 +274,8 @@ def test_one_site_has_a_section_per_data_set(sites):
     assert (there / "04_base_models.html").exists()
     assert not (there / "02_when_reconstruction_fails.html").exists()
     assert not (there / "09_who_wins_where.html").exists()
+    assert (sites / "11_why_nap_works.html").exists()
+    assert not (there / "11_why_nap_works.html").exists()
     assert (sites / "10_paper_tables.html").exists()
     assert not (there / "10_paper_tables.html").exists()  # the same on all data
     assert "left out: needs images" in (there / "status.html").read_text()
@@ -292,7 +293,6 @@ def test_reruns_live_side_by_side_and_are_listed(sites):
     ]
     listed = Links((sites / "sites.html").read_text()).targets
     assert all(page in listed for page in pages)
-    assert "reruns/11-digits-tiny-seeds-2/11_why_nap_works.html" in listed
     assert "novel class <strong>8</strong>" in (sites / pages[1]).read_text()
 
 

@@ -152,8 +152,9 @@ def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot(index=["setting", "dataset", "model"], columns="score", values=["ours", "paper"])
     gaps = {whose: wide[whose, "nap"] - wide[whose, "recon"] for whose in ("ours", "paper")}
     lost = pd.DataFrame(gaps)[(gaps["ours"] < 0) | (gaps["paper"] < 0)]
-    shown = lost.map("{:+.3f}".format).where(lost.notna(), "pending")
-    return shown.add_prefix("NAP − recon, ").reset_index()
+    shown = lost.map("{:+.3f}".format).where(lost.notna(), "pending").add_prefix("NAP − recon, ")
+    seeds = trained(table[table["score"] == "nap"]).set_index(["setting", "dataset", "model"])["seeds"]
+    return shown.join(seeds.where(shown.iloc[:, 0] != "pending", "")).reset_index()
 
 
 def by_precision(rows: pd.DataFrame) -> pd.DataFrame:
