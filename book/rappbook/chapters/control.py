@@ -9,6 +9,7 @@ from torch import Tensor
 from rapp import evaluation
 from rapp.detectors.autoencoder import SCORING_THREADS, sap_and_nap
 from rapp.experiment import Trial
+from rapp.models import Autoencoder
 from rapp.pathway import encode
 from rapp.threads import pinned
 
@@ -36,7 +37,7 @@ def aurocs(trial: Trial) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _hidden(model: torch.nn.Module, x: Tensor) -> Tensor:
+def _hidden(model: Autoencoder, x: Tensor) -> Tensor:
     return torch.cat(encode(model.encoder, x)[0][1:], dim=1)
 
 

@@ -115,3 +115,44 @@ def error_against_auroc(rows: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("AUROC")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
     return figure
+
+
+def mean_of_two(one: np.ndarray, other: np.ndarray, image_shape: tuple[int, int]) -> Figure:
+    """Two images (n_features,), their mean, and the mean squared error of each as an answer to "one of the two"."""
+    answers = {"the one": one, "the other": other, "their mean": (one + other) / 2}
+    figure, axes = style.subplots(1, 3, figsize=(5.4, 2.2))
+    for ax, (name, image) in zip(axes, answers.items(), strict=True):
+        _image(ax, image, image_shape)
+        error = (((image - one) ** 2).sum() + ((image - other) ** 2).sum()) / 2
+        ax.set(title=name, xlabel=f"error {error:.1f}")
+    return figure
+
+
+def three_ways() -> Figure:
+    """AnoGAN, f-AnoGAN and GPND side by side: from x to a generated image, and what is compared."""
+    figure, axes = style.subplots(1, 3, figsize=(9, 3.2))
+    panels = {
+        "AnoGAN": (["$z$", "$G(z)$", "$x$"], "search: change $z$\nuntil they agree", ["$G$", ""]),
+        "f-AnoGAN": (["$x$", "$z = E(x)$", "$G(z)$"], "an encoder answers at once", ["$E$", "$G$"]),
+        "GPND": (["$x$", "$z = g(x)$", r"$\hat x = f(z)$"], "density of $z$, and of the distance", ["$g$", "$f$"]),
+    }
+    for ax, (title, (boxes, words, arrows)) in zip(axes, panels.items(), strict=True):
+        ax.set(xlim=(0, 3), ylim=(0, 2.2), title=title)
+        ax.axis("off")
+        for i, text in enumerate(boxes):
+            colour = style.INPUT if text == "$x$" else "0.35"
+            ax.text(0.5 + i, 1.3, text, ha="center", va="center", fontsize=11, color=colour, zorder=3,
+                    bbox={"boxstyle": "round,pad=0.3", "facecolor": style.PAPER, "edgecolor": colour})  # fmt: skip
+        for i, text in enumerate(arrows):
+            if text:
+                ax.annotate("", (1.16 + i, 1.3), (0.84 + i, 1.3), arrowprops={"arrowstyle": "->", "color": "0.3"})
+                ax.text(1 + i, 1.42, text, ha="center", fontsize=10)
+        compared = (1.5, 2.5) if title == "AnoGAN" else (0.5, 2.5)
+        bend = {"arrowstyle": "<->", "color": style.RECONSTRUCTION, "connectionstyle": "arc3,rad=0.35"}
+        ax.annotate("", (compared[1], 1.08), (compared[0], 1.08), arrowprops=bend)
+        ax.text(sum(compared) / 2, 0.45, "compared", ha="center", color=style.RECONSTRUCTION, fontsize=10)
+        if title == "AnoGAN":
+            ax.annotate("", (0.5, 1.52), (1.5, 1.52), arrowprops={"arrowstyle": "->", "color": "0.3", "linestyle": "--",
+                                                                  "connectionstyle": "arc3,rad=0.5"})  # fmt: skip
+        ax.text(1.5, 0.08, words, ha="center", va="center", fontsize=10)
+    return figure

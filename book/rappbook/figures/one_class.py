@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
+from rappbook.chapters.sphere import Moment
 from rappbook.figures import style
 
 LINES = {"unimodal": "0.1", "multimodal": "0.6"}  # shades of grey: colours mean normal and novel
@@ -117,4 +119,20 @@ def distances(
     axes[-1, 0].set_xlabel("distance to the centre")
     marks = [axes[0, 0].scatter([], [], marker="s", s=80, color=colour) for colour in (style.NORMAL, style.NOVEL)]
     figure.legend(marks, ["normal class", "novel class"], frameon=False, ncols=2, loc="outside upper center")
+    return figure
+
+
+def drawn_together(course: tuple[np.ndarray, list[Moment]]) -> Figure:
+    """Points drawn to a centre as Deep SVDD trains, a panel for each moment."""
+    c, moments = course
+    figure, axes = style.subplots(1, len(moments), figsize=(9, 2.7))
+    for ax, moment in zip(axes, moments, strict=True):
+        ax.scatter(*moment.normal.T, s=6, color=style.NORMAL, alpha=0.5, linewidths=0, label="normal")
+        ax.scatter(*moment.novel.T, s=9, color=style.NOVEL, marker="s", linewidths=0, label="novel")
+        ax.add_patch(Circle(tuple(c), moment.radius, fill=False, color="0.3", linestyle="--"))
+        ax.scatter(*c, marker="+", s=80, color="black", zorder=3)
+        reach = 4 * moment.radius
+        ax.set(title=f"{moment.epochs} epochs", xticks=[], yticks=[], aspect="equal")
+        ax.set(xlim=(c[0] - reach, c[0] + reach), ylim=(c[1] - reach, c[1] + reach))
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
     return figure

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rappbook.chapters.dirichlet import Answers
 from rappbook.figures import style
 
 COLUMNS = 4
@@ -115,4 +116,20 @@ def two_scores(simple: np.ndarray, dirichlet: np.ndarray, is_novel: np.ndarray) 
         ax.scatter(simple[rows], dirichlet[rows], s=26, color=colour, marker=marker, alpha=0.6, label=label)
     ax.set(xlabel="1 − mean probability of the right one", ylabel="−log-likelihood (Dirichlet)")
     figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center")
+    return figure
+
+
+def two_answers(toy: Answers) -> Figure:
+    """How often normal images get each answer, and what the two scores make of it, each scaled from 0 to 1."""
+    figure, ax = style.subplots(figsize=(6.4, 3.2))
+    counts, edges = np.histogram(toy.normal, np.linspace(0, 1, 41))
+    ax.bar(
+        edges[:-1], counts / counts.max(), np.diff(edges), align="edge", color="0.8", label="answers for normal images"
+    )
+    scores = {"simple score": (toy.simple, "--"), "Dirichlet score": (toy.dirichlet, "-")}
+    for (name, (values, line)), colour in zip(scores.items(), (style.NORMAL, style.NOVEL), strict=True):
+        low, high = values.min(), values.max()
+        ax.plot(toy.p, (values - low) / (high - low), line, color=colour, linewidth=2, label=name)
+    ax.set(xlabel="probability p of the right one of two answers", ylabel="score, scaled", xlim=(0, 1))
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=3, fontsize=10, loc="outside upper center")
     return figure
