@@ -13,6 +13,7 @@ To use it on a table, as a scikit-learn estimator, which has scikit-learn's sign
 
 from rapp.estimator import RaPP
 from rapp.pathway import Pathway, nap, recon, sap
+from rapp.saving import load
 from rapp.whitening import Whitening
 
-__all__ = ["Pathway", "RaPP", "Whitening", "nap", "recon", "sap"]
+__all__ = ["Pathway", "RaPP", "Whitening", "load", "nap", "recon", "sap"]

@@ -9,10 +9,18 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+ROUNDING = 1e-6  # of a score, in float32
+
 
 def rows_needed(false_alarm_rate: float) -> int:
     """How many held-out normal rows a rate of false alarms needs: below 1 / (n + 1) none can be promised."""
     return math.ceil(1 / false_alarm_rate - 1e-9) - 1
+
+
+def check(false_alarm_rate: float) -> None:
+    """Raise a ValueError if a rate does not lie between 0 and 1."""
+    if not 0 < false_alarm_rate < 1:
+        raise ValueError(f"false_alarm_rate={false_alarm_rate} must lie between 0 and 1")
 
 
 def threshold(normal: ArrayLike, false_alarm_rate: float = 0.05) -> float:
@@ -26,14 +34,18 @@ def threshold(normal: ArrayLike, false_alarm_rate: float = 0.05) -> float:
         ValueError: a rate outside of (0, 1), or one that needs more rows.
     """
     scores = np.sort(np.asarray(normal, dtype=np.float64))
-    if not 0 < false_alarm_rate < 1:
-        raise ValueError(f"false_alarm_rate={false_alarm_rate} must lie between 0 and 1")
+    check(false_alarm_rate)
     if len(scores) < (least := rows_needed(false_alarm_rate)):
         raise ValueError(
             f"false_alarm_rate={false_alarm_rate} needs at least {least} held-out normal rows, and there are "
             f"{len(scores)}; hold out more, or accept a rate of {1 / (len(scores) + 1):.3g} or more"
         )
-    return float(scores[math.ceil((len(scores) + 1) * (1 - false_alarm_rate) - 1e-9) - 1])
+    return above(float(scores[math.ceil((len(scores) + 1) * (1 - false_alarm_rate) - 1e-9) - 1]))
+
+
+def above(score: float) -> float:
+    """A hair above a score, so that its row, scored again in another batch, does not pass it by rounding."""
+    return score + ROUNDING * abs(score)
 
 
 def p_values(normal: ArrayLike, scores: ArrayLike) -> np.ndarray:

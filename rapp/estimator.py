@@ -1,38 +1,53 @@
-"""RaPP as a scikit-learn estimator, for a ``Pipeline`` or ``cross_validate``."""
+"""RaPP as a scikit-learn estimator, for a ``Pipeline``, ``cross_validate`` or ``GridSearchCV``."""
 
+import math
 import warnings
+from numbers import Integral
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rapp import evaluation
+from rapp import calibration, explain, saving
 from rapp.config import TrainingConfig
 from rapp.detectors.autoencoder import bottleneck
 from rapp.pathway import FewRowsWarning, Pathway
+from rapp.progress import say
 from rapp.stacks import train
 from rapp.threads import pinned
 
 METHODS = ("nap", "sap", "recon")
 THREADS = 1  # of the estimator: small batches gain little from a second core, and wait for it where it is busy
+ENOUGH = 95  # rows; a fifth of them calibrate, 19, which is what a false alarm in twenty needs
+QUANTILES = 21  # of each feature's training values, among which ``explain`` looks for a better one
+
+
+class CalibrationWarning(UserWarning):
+    """The rate of false alarms that was asked for cannot be promised with so few rows."""
 
 
 class RaPP(OutlierMixin, BaseEstimator):
     """An autoencoder trained on normal rows, with a score along its projection pathway.
 
     Scale the features first: ``make_pipeline(StandardScaler(), RaPP())``. The input space enters the pathway, as for
-    tables in the authors' code, and a VAE decodes its mean. Training takes float32, scoring float64, both on the CPU
-    and on one thread, so that a process forked later does not wait for threads it does not have.
+    tables in the authors' code, and a VAE decodes its mean. Training takes float32, scoring float64 on the CPU, both on
+    one thread, so that a process forked later does not wait for threads it does not have.
 
-    **Signs.** Everywhere else in rapp a higher score is more novel. Here scikit-learn's convention holds: higher is
-    more *normal*, ``predict`` gives 1 for normal and −1 for novel, and so must y in ``scoring="roc_auc"``: with
-    y = 1 for novel rows, that silently reports 1 − AUROC.
+    **Rows.** With 95 rows or more, a fifth calibrates (threshold and p-values come from it, it does nothing else), a
+    tenth chooses the best epoch, the rest trains. With fewer, a fifth does both, so the rate of false alarms is
+    approximate, and a ``CalibrationWarning`` says what to expect.
+
+    **Signs.** Everywhere else in rapp a higher score is more novel, and so it is in ``scores``. In the methods that
+    scikit-learn names, its convention holds: higher is more *normal*, ``predict`` gives 1 for normal and −1 for novel,
+    and so must y in ``scoring="roc_auc"``: with y = 1 for novel rows, that silently reports 1 − AUROC.
 
     Args:
-        method: ``nap``, ``sap`` or ``recon`` (paper, section 4).
+        method: ``nap``, ``sap`` or ``recon`` (paper, section 4); what it was at ``fit`` counts until the next.
         model: ``ae``, ``vae`` or ``aae``.
         n_layers: layers of encoder and decoder each.
         bottleneck: width of the code, at most the number of features; None for as many as principal components
@@ -40,17 +55,21 @@ class RaPP(OutlierMixin, BaseEstimator):
         epochs: passes over the training rows; the best by reconstruction of held-out rows is kept.
         batch: rows a step, at least 2.
         lr: Adam's learning rate.
-        false_alarm_rate: share of normal rows that ``predict`` may call novel. The threshold comes from the 20 % of
-            the rows that are held out from training, for those trained on score too low; from all if there are too
-            few to hold any out.
+        false_alarm_rate: α, the share of new normal rows that ``predict`` may call novel (``calibration``).
         random_state: seed, ``RandomState`` or None, as in scikit-learn.
+        hidden: the ``n_layers − 1`` widths between input and code; None interpolates them.
+        novel_label: of rows that ``fit`` leaves out, where it gets y: in a cross-validation, the folds that train hold
+            novel rows, too.
+        device: to train on, "cpu", "cuda", "mps" or "auto".
+        verbose: say on stderr how far training is, and what was left out.
 
     Attributes:
         model_: the trained autoencoder, a torch module in eval mode, float64.
-        pathway_: its ``rapp.Pathway``.
+        pathway_: its ``rapp.Pathway``; ``pathway_.normal`` has the scores of the rows that calibrate.
+        method_: the method that was fitted.
         offset_: ``decision_function`` is ``score_samples`` − ``offset_``.
         n_iter_: epochs trained.
-        n_features_in_: number of features seen in ``fit``.
+        n_features_in_, feature_names_in_: number and, of a DataFrame, names of the features seen in ``fit``.
     """
 
     def __init__(
@@ -64,6 +83,10 @@ class RaPP(OutlierMixin, BaseEstimator):
         lr: float = 1e-3,
         false_alarm_rate: float = 0.05,
         random_state: int | np.random.RandomState | None = None,
+        hidden: tuple[int, ...] | None = None,
+        novel_label: object = -1,
+        device: str = "cpu",
+        verbose: bool = False,
     ):
         self.method = method
         self.model = model
@@ -74,47 +97,112 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.lr = lr
         self.false_alarm_rate = false_alarm_rate
         self.random_state = random_state
+        self.hidden = hidden
+        self.novel_label = novel_label
+        self.device = device
+        self.verbose = verbose
 
     @pinned(THREADS)
-    def fit(self, X: ArrayLike, y: object = None) -> "RaPP":
-        """Train on X (n, n_features), all normal, at least 2 rows; y is ignored. Returns self.
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> "RaPP":
+        """Train on X (n, n_features), at least 2 rows, all normal but those whose y is ``novel_label``. Returns self.
 
         Raises:
-            ValueError: a parameter or rows that cannot be used.
+            ValueError: a parameter or rows that cannot be used; a rate of false alarms that needs more rows.
             FloatingPointError: training diverged; scale the features or lower ``lr``.
+
+        Warns:
+            CalibrationWarning: fewer than 95 rows.
+            FewRowsWarning: too few rows for NAP.
         """
         x: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        x = self._normal(x, y)
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown; allowed: {', '.join(METHODS)}")
-        width = bottleneck(x) if self.bottleneck is None else self.bottleneck
-        if not (isinstance(width, int | np.integer) and 1 <= width <= x.shape[1]):
-            raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
-        config = TrainingConfig(
-            self.model, self.n_layers, width, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr, device="cpu",
-            threads=THREADS,
-        )  # fmt: skip
+        config = self._config(x)
+        calibration.check(self.false_alarm_rate)
         random = check_random_state(self.random_state)
         rows = torch.from_numpy(x[random.permutation(len(x))])
-        held_out = len(x) // 5
-        val, fitted = (rows[:held_out], rows[held_out:]) if held_out else (rows, rows)
-        trained = train(fitted.float(), val.float(), config, random.randint(2**31 - 1), progress=False)
-        self.model_ = trained.model.double()
-        self.n_iter_ = len(trained.history)
+        fifth, enough = len(rows) // 5, len(rows) >= ENOUGH
+        if enough and fifth < (least := calibration.rows_needed(self.false_alarm_rate)):
+            raise ValueError(
+                f"false_alarm_rate={self.false_alarm_rate} needs {least} rows that calibrate, a fifth of {5 * least}; "
+                f"there are {len(rows)} rows: fit on more, or accept {1 / (fifth + 1):.3g} or more"
+            )
+        held_out, rest = (rows[:fifth], rows[fifth:]) if fifth else (rows, rows)
+        tenth = len(rows) // 10
+        val, fitted = (rest[:tenth], rest[tenth:]) if enough else (held_out, rest)
+        seed = random.randint(2**31 - 1)
+        trained = train(fitted.float(), val.float(), config, seed, progress=bool(self.verbose))
+        self.model_ = trained.model.double().cpu()
+        self.n_iter_, self.method_ = len(trained.history), self.method
+        self.quantiles_ = np.quantile(fitted.numpy(), np.linspace(0, 1, QUANTILES), axis=0)
+        self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FewRowsWarning)
-            self.pathway_ = Pathway(self.model_.encoder, self.model_.decode, include_input=True).fit(fitted)
+            self.pathway_.fit(fitted)
+        self.pathway_.calibrate(held_out)
         if self.method == "nap" and (said := self.pathway_.whitening.shortage):
             warnings.warn(said, FewRowsWarning, stacklevel=3)  # 3: there is a decorator in between
-        normal = self.pathway_.score(val)[self.method]
-        self.offset_ = -evaluation.threshold(normal, self.false_alarm_rate)
+        self._set_threshold(self.false_alarm_rate, enough)
+        return self
+
+    def _normal(self, x: np.ndarray, y: ArrayLike | None) -> np.ndarray:
+        """The rows of x that y does not call novel."""
+        if y is None:
+            return x
+        labels = np.asarray(y)
+        if labels.shape != (len(x),):
+            raise ValueError(f"y must have one label for each of {len(x)} rows, got shape {labels.shape}")
+        normal = x[labels != self.novel_label]
+        if len(normal) < 2:
+            raise ValueError(
+                f"y: {len(normal)} of {len(x)} rows are normal, {len(x) - len(normal)} have novel_label="
+                f"{self.novel_label!r}; at least 2 normal rows are needed"
+            )
+        if self.verbose and len(normal) < len(x):
+            say(f"{len(x) - len(normal)} of {len(x)} rows are left out, for their label is {self.novel_label!r}")
+        return normal
+
+    def _config(self, x: np.ndarray) -> TrainingConfig:
+        width = bottleneck(x) if self.bottleneck is None else self.bottleneck
+        if not (isinstance(width, Integral) and 1 <= width <= x.shape[1]):
+            raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
+        whole = {name: getattr(self, name) for name in ("n_layers", "epochs", "batch")} | {"bottleneck": width}
+        whole = {name: int(value) if isinstance(value, Integral) else value for name, value in whole.items()}
+        hidden = None if self.hidden is None else tuple(int(size) for size in self.hidden)
+        return TrainingConfig(
+            self.model, hidden=hidden, samples=1, lr=float(self.lr), device=self.device, threads=THREADS, **whole
+        )
+
+    def _set_threshold(self, rate: float, exact: bool) -> None:
+        normal = self.pathway_.normal[self.method_]
+        n, reachable = len(normal), len(normal) >= calibration.rows_needed(rate)
+        self.offset_ = -(calibration.threshold(normal, rate) if reachable else calibration.above(normal.max()))
+        if not exact:
+            expected = "" if reachable else f"; with {n} rows that calibrate expect about {1 / (n + 1):.1%}"
+            said = f"with fewer than {ENOUGH} rows, false alarms at {rate:.1%} and p-values are approximate{expected}"
+            warnings.warn(said, CalibrationWarning, stacklevel=4)
+
+    def set_false_alarm_rate(self, rate: float) -> "RaPP":
+        """Move the threshold of ``predict``, without training anew; returns self.
+
+        Raises:
+            ValueError: a rate that needs more rows than calibrated, with their number.
+        """
+        check_is_fitted(self)
+        self.offset_ = -calibration.threshold(self.pathway_.normal[self.method_], rate)
+        self.false_alarm_rate = rate
         return self
 
     @pinned(THREADS)
+    def scores(self, X: ArrayLike) -> dict[str, np.ndarray]:
+        """``recon``, ``sap`` and ``nap`` of X (n, n_features), (n,) each, higher = more novel; all from the one fit."""
+        check_is_fitted(self)
+        return self.pathway_.score(torch.tensor(validate_data(self, X, dtype=np.float64, reset=False)))
+
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Normality of X (n, n_features): minus the pathway score, (n,) float64; higher is more normal."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return -self.pathway_.score(torch.tensor(X))[self.method]
+        return -self.scores(X)[getattr(self, "method_", self.method)]
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """How far X (n, n_features) is from the threshold: ``score_samples`` − ``offset_``, (n,); negative is novel."""
@@ -123,3 +211,38 @@ class RaPP(OutlierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The decision for each row of X (n, n_features): 1 for normal, −1 for novel, (n,) int."""
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_value(self, X: ArrayLike) -> np.ndarray:
+        """How unusual each row of X (n, n_features) is among normal ones, (n,) in (0, 1]; low is novel.
+
+        Of new normal rows, at most a share α has a p-value of at most α (``calibration.p_values``); with fewer than 95
+        rows in ``fit``, about.
+        """
+        return calibration.p_values(self.pathway_.normal[self.method_], -self.score_samples(X))
+
+    @pinned(THREADS)
+    def explain(self, X: ArrayLike, by: str = "feature") -> pd.DataFrame:
+        """What makes each row's score high, of X (n, n_features), as a DataFrame with a row for each.
+
+        ``by="feature"``: how much the score falls if that feature alone takes its best value, x̂'s or a quantile of its
+        training values; 0 where none is better. It takes some hundred scores a row: explain flagged rows.
+        ``by="layer"``: what each layer, 0 for the input, adds to the score. These sum to it, and NAP's can be negative:
+        its directions run through several layers.
+        """
+        check_is_fitted(self)
+        names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
+        x = torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        if by == "layer":
+            return pd.DataFrame(explain.by_layer(self.pathway_, x, self.method_), index)
+        if by != "feature":
+            raise ValueError(f"by={by!r} is unknown; allowed: feature, layer")
+        return pd.DataFrame(explain.by_feature(self.pathway_, x, self.method_, self.quantiles_), index, names)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted estimator into a folder (``saving``); ``rapp.load`` reads it. Nothing is pickled."""
+        check_is_fitted(self)
+        saving.save(self, Path(folder))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "pathway_") and math.isfinite(self.offset_)

@@ -150,6 +150,15 @@ class Pathway:
             # What is 16 bits wide is aggregated in 32.
             yield (recon(rows, x_hat), d) if d.dtype.itemsize > 2 else (recon(rows.float(), x_hat.float()), d.float())
 
+    def hidden(self, x: Tensor) -> list[Tensor]:
+        """h_0 = x, h_1, …, h_ℓ of rows x (N, …), (N, d_i) each."""
+        return encode(self.encoder, x, self.take)[0]
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x̂ of rows x (N, …), in their shape."""
+        return project(self.encoder, self.decoder, x, self.take)[1]
+
     @one_thread_if_forked()
     def differences(self, x: object) -> Tensor:
         """d(x), (N, Σ d_i), in one piece."""

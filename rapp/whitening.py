@@ -114,6 +114,29 @@ class Whitening:
         z.addmm_(z @ null, null.T, alpha=-1)  # onto the row space
         return torch.linalg.solve_triangular(last, z[:, : self.rank], upper=True, left=False)
 
+    def parts(self, d: Tensor) -> Tensor:
+        """What each difference adds to NAP, (N, D): (d − μ) times M⁺ (d − μ), unit by unit; it can be negative."""
+        mean = torch.empty_like(self._mu)
+        mean[self._order] = self._mu
+        mean = mean.to(d)
+        to_white = self.transform(torch.eye(d.shape[1], dtype=d.dtype, device=d.device) + mean)  # (D, rank)
+        return (d - mean) * (((d - mean) @ to_white) @ to_white.T)
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """All that a fit has found, as tensors and JSON; ``restored`` takes it back."""
+        tensors = {"order": self._order, "mu": self._mu, "null": self._null, "lower": self._lower}
+        return tensors, {"n_rows": self.n_rows, "rank": self.rank, "cut": self.cut}
+
+    @classmethod
+    def restored(cls, tensors: dict[str, Tensor], about: dict) -> "Whitening":
+        """A fitted normaliser from its ``state``."""
+        whitening = cls(cut=about["cut"])
+        whitening.n_rows, whitening.rank = about["n_rows"], about["rank"]
+        for name in ("order", "mu", "null", "lower"):
+            setattr(whitening, f"_{name}", tensors[name])
+        whitening._parts_for = None
+        return whitening
+
     def _parts_like(self, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Order of the features, and in it μ, null space and factor, in d's dtype and on its device; converted once."""
         if (key := (d.dtype, d.device)) != self._parts_for:

@@ -10,6 +10,7 @@ from rapp import RaPP
 from rapp.evaluation import auroc
 
 
+@pytest.mark.filterwarnings("ignore::rapp.estimator.CalibrationWarning", "ignore::rapp.whitening.FewRowsWarning")
 @parametrize_with_checks([RaPP(epochs=3, random_state=0), RaPP("sap", "vae", epochs=2), RaPP("recon", "aae", epochs=2)])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)

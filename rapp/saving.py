@@ -1,0 +1,74 @@
+"""A fitted estimator in a folder: one safetensors file that carries its own SHA-256, and nothing that is pickled."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from rapp.cache import DamagedFileError, load_tensors, save_tensors
+from rapp.models import MODELS
+from rapp.pathway import Pathway
+from rapp.training import under
+from rapp.whitening import Whitening
+
+if TYPE_CHECKING:
+    from rapp.estimator import RaPP
+
+FORMAT = 1  # raised whenever an older rapp could not read what is written
+FILE = "rapp.safetensors"
+
+
+def save(estimator: "RaPP", folder: Path) -> None:
+    """Write a fitted estimator; an interruption leaves the folder's old one, or none."""
+    model = estimator.model_
+    whitening, about_whitening = estimator.pathway_.whitening.state()
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"whitening.{name}": value for name, value in whitening.items()}
+    tensors |= {f"normal.{name}": torch.from_numpy(values) for name, values in estimator.pathway_.normal.items()}
+    tensors["quantiles"] = torch.from_numpy(estimator.quantiles_)
+    widths = [h.shape[1] for h in estimator.pathway_.hidden(torch.zeros(2, estimator.n_features_in_).double())][1:]
+    params = {name: value.item() if hasattr(value, "item") else value for name, value in estimator.get_params().items()}
+    if not isinstance(params["random_state"], int):
+        params["random_state"] = None  # it has done its work
+    about = {
+        "format": FORMAT,
+        "params": params | {"hidden": params["hidden"] and widths[:-1]},
+        "sizes": [estimator.n_features_in_, model.bottleneck, len(widths), widths[:-1]],
+        "whitening": about_whitening,
+        "fitted": {"method_": estimator.method_, "offset_": float(estimator.offset_), "n_iter_": estimator.n_iter_},
+        "features": [str(name) for name in getattr(estimator, "feature_names_in_", [])],
+    }
+    save_tensors(folder / FILE, tensors, about)
+
+
+def load(folder: str | Path) -> "RaPP":
+    """Read what ``RaPP.save`` wrote.
+
+    Raises:
+        DamagedFileError: there is no saved estimator, it was altered or cut short, or a newer rapp wrote it.
+    """
+    import numpy as np
+
+    from rapp.estimator import RaPP
+
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise DamagedFileError(f"{folder} holds no saved estimator ({FILE} is missing); RaPP.save(folder) writes one")
+    tensors, about = load_tensors(path)
+    if about.get("format") != FORMAT:
+        raise DamagedFileError(f"{path} has format {about.get('format')}, this rapp reads {FORMAT}: update rapp")
+    params = about["params"]
+    estimator = RaPP(**params | {"hidden": params["hidden"] and tuple(params["hidden"])})
+    n_features, bottleneck, n_layers, hidden = about["sizes"]
+    model = MODELS[params["model"]](n_features, bottleneck, n_layers, hidden).double()
+    model.load_state_dict(under("model.", tensors))
+    estimator.model_ = model.eval()
+    whitening = Whitening.restored(under("whitening.", tensors), about["whitening"])
+    estimator.pathway_ = Pathway(model.encoder, model.decode, include_input=True, whitening=whitening)
+    estimator.pathway_.normal = {name: value.numpy() for name, value in under("normal.", tensors).items()}
+    estimator.quantiles_, estimator.n_features_in_ = tensors["quantiles"].numpy(), n_features
+    if about["features"]:
+        estimator.feature_names_in_ = np.array(about["features"], dtype=object)
+    for name, value in about["fitted"].items():
+        setattr(estimator, name, value)
+    return estimator
