@@ -11,9 +11,8 @@ To use it on a table, as a scikit-learn estimator, which has scikit-learn's sign
     RaPP().fit(x_train).predict(x)  # 1 normal, −1 novel
 """
 
-from rapp.estimator import RaPP
+from rapp.estimator import RaPP, load
 from rapp.pathway import Pathway, nap, recon, sap
-from rapp.saving import load
 from rapp.whitening import Whitening
 
 __all__ = ["Pathway", "RaPP", "Whitening", "load", "nap", "recon", "sap"]

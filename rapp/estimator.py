@@ -246,3 +246,12 @@ class RaPP(OutlierMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "pathway_") and math.isfinite(self.offset_)
+
+
+def load(folder: str | Path) -> RaPP:
+    """The fitted estimator that ``RaPP.save`` wrote into a folder; errors as in ``saving.read``."""
+    tensors, about = saving.read(Path(folder))
+    params = about["params"]
+    estimator = RaPP(**params | {"hidden": params["hidden"] and tuple(params["hidden"])})
+    saving.restore(estimator, tensors, about)
+    return estimator

@@ -1,9 +1,11 @@
 """A fitted estimator in a folder: one safetensors file that carries its own SHA-256, and nothing that is pickled."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from rapp.cache import DamagedFileError, load_tensors, save_tensors
 from rapp.models import MODELS
@@ -11,15 +13,12 @@ from rapp.pathway import Pathway
 from rapp.training import under
 from rapp.whitening import Whitening
 
-if TYPE_CHECKING:
-    from rapp.estimator import RaPP
-
 FORMAT = 1  # raised whenever an older rapp could not read what is written
 FILE = "rapp.safetensors"
 
 
-def save(estimator: "RaPP", folder: Path) -> None:
-    """Write a fitted estimator; an interruption leaves the folder's old one, or none."""
+def save(estimator: Any, folder: Path) -> None:
+    """Write a fitted ``RaPP``; an interruption leaves the folder's old one, or none."""
     model = estimator.model_
     whitening, about_whitening = estimator.pathway_.whitening.state()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -41,26 +40,25 @@ def save(estimator: "RaPP", folder: Path) -> None:
     save_tensors(folder / FILE, tensors, about)
 
 
-def load(folder: str | Path) -> "RaPP":
-    """Read what ``RaPP.save`` wrote.
+def read(folder: Path) -> tuple[dict[str, Tensor], dict]:
+    """What ``save`` wrote: tensors, and what they are.
 
     Raises:
         DamagedFileError: there is no saved estimator, it was altered or cut short, or a newer rapp wrote it.
     """
-    import numpy as np
-
-    from rapp.estimator import RaPP
-
-    path = Path(folder) / FILE
+    path = folder / FILE
     if not path.is_file():
         raise DamagedFileError(f"{folder} holds no saved estimator ({FILE} is missing); RaPP.save(folder) writes one")
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT:
         raise DamagedFileError(f"{path} has format {about.get('format')}, this rapp reads {FORMAT}: update rapp")
-    params = about["params"]
-    estimator = RaPP(**params | {"hidden": params["hidden"] and tuple(params["hidden"])})
+    return tensors, about
+
+
+def restore(estimator: Any, tensors: dict[str, Tensor], about: dict) -> None:
+    """Make a fresh estimator the fitted one that was saved."""
     n_features, bottleneck, n_layers, hidden = about["sizes"]
-    model = MODELS[params["model"]](n_features, bottleneck, n_layers, hidden).double()
+    model = MODELS[about["params"]["model"]](n_features, bottleneck, n_layers, hidden).double()
     model.load_state_dict(under("model.", tensors))
     estimator.model_ = model.eval()
     whitening = Whitening.restored(under("whitening.", tensors), about["whitening"])
@@ -71,4 +69,3 @@ def load(folder: str | Path) -> "RaPP":
         estimator.feature_names_in_ = np.array(about["features"], dtype=object)
     for name, value in about["fitted"].items():
         setattr(estimator, name, value)
-    return estimator
