@@ -1,11 +1,11 @@
-// An equation that is wider than its column is set smaller, down to .6 of its size.
+// An equation that is wider than its column is set smaller, down to half its size.
 window.addEventListener("load", () => {
   const fit = () => {
     for (const box of document.querySelectorAll('mjx-container[display="true"]')) {
-      box.style.fontSize = "";
+      box.style.fontSize = box.dataset.size ??= box.style.fontSize; // MathJax has set one
       const size = parseFloat(getComputedStyle(box).fontSize);
       const share = box.clientWidth / box.scrollWidth;
-      if (share < 1) box.style.fontSize = `${size * Math.max(0.6, share * 0.99)}px`;
+      if (share < 1) box.style.fontSize = `${size * Math.max(0.5, share * 0.99)}px`;
     }
   };
   if (!window.MathJax || !MathJax.startup) return;
