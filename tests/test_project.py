@@ -138,7 +138,7 @@ def test_the_house_is_slim():
     rapp, book = ROOT / "rapp", ROOT / "book" / "rappbook"
     assert lines_of(*(rapp / f"{name}.py" for name in method)) <= 1800
     assert lines_of(*rapp.rglob("*.py")) <= 5470
-    assert lines_of(*rapp.rglob("*.py"), *book.rglob("*.py")) <= 8405
+    assert lines_of(*rapp.rglob("*.py"), *book.rglob("*.py")) <= 8411
 
 
 def test_walls():
