@@ -54,29 +54,30 @@ def search(x: np.ndarray, path: Path, image_shape: tuple[int, int], names: tuple
     return figure
 
 
-def balance(histories: dict[str, list[dict]]) -> Figure:
-    """Losses, and how real the discriminator takes training and generated images to be, a column for each run.
+def balance(histories: dict[str, list[list[dict]]]) -> Figure:
+    """Losses, and how real the discriminator takes training and generated images to be, a column for each kind of run.
 
     Args:
-        histories: title → ``AnoGAN.history``.
+        histories: title → ``AnoGAN.history`` of each run.
     """
     figure, axes = style.subplots(2, len(histories), figsize=(6.8, 4.4), sharex=True, sharey="row", squeeze=False)
     lines = [
         {"discriminator": (DISCRIMINATOR, "-", "discriminator"), "generator": (GENERATOR, "--", "generator")},
         {"real": (style.NORMAL, "-", "training images"), "made": (style.NOVEL, "--", "generated images")},
     ]
-    for column, (title, history) in zip(axes.T, histories.items(), strict=True):
-        course = pd.DataFrame(history)
+    for column, (title, runs) in zip(axes.T, histories.items(), strict=True):
         for ax, curves in zip(column, lines, strict=True):
             for name, (colour, dashes, label) in curves.items():
-                ax.plot(course["epoch"], course[name], dashes, color=colour, label=label)
+                for i, course in enumerate(map(pd.DataFrame, runs)):
+                    ax.plot(course["epoch"], course[name], dashes, color=colour, label=label if i == 0 else None)
         column[0].set_title(title, fontsize=12)
         column[1].axhline(0.5, color="black", linewidth=1, linestyle=":")
         column[1].set(xlabel="epoch", ylim=(0, 1))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("taken for real")
-    for ax in axes[:, -1]:
-        ax.legend(frameon=False, fontsize=10)
+    for place, row in (("upper", 0), ("lower", 1)):
+        entries = axes[row, 0].get_legend_handles_labels()
+        figure.legend(*entries, frameon=False, fontsize=11, ncols=2, loc=f"outside {place} center")
     return figure
 
 
