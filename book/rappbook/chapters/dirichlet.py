@@ -4,25 +4,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import beta
+from numpy.typing import ArrayLike
+from scipy.stats import dirichlet
 
 from rapp.detectors.self_supervised import fit_dirichlet
 
 
 @dataclass(frozen=True)
-class Answers:
-    """The first of two answers' probabilities, and scores of an image with each."""
+class Toy:
+    """What normal images are answered, and the distribution that GEOM fits to it."""
 
-    normal: np.ndarray  # (n,) of normal images
-    p: np.ndarray  # (m,)
-    simple: np.ndarray  # (m,) 1 − p, for the first answer is the right one
-    dirichlet: np.ndarray  # (m,) −log-likelihood
+    normal: np.ndarray  # (n,) probabilities of the first of two answers, however the image was transformed
+    alpha: np.ndarray  # (2,) of the Dirichlet distribution
+
+    def density(self, p: ArrayLike) -> np.ndarray:
+        """Dir((p, 1 − p); α) of probabilities p (m,) of the first answer, (m,)."""
+        p = np.asarray(p, dtype=np.float64)
+        return dirichlet.pdf(np.stack([p, 1 - p]), self.alpha)
 
 
-def two_answers(seed: int = 0) -> Answers:
-    """Normal images get answers around one half; a Dirichlet distribution is fitted to them as GEOM does."""
-    normal = np.random.default_rng(seed).beta(12, 12, 2000)
-    both = torch.tensor(np.column_stack([normal, 1 - normal]))
-    alpha = fit_dirichlet(both.mean(0), both.log().mean(0)).numpy()
-    p = np.linspace(0.01, 0.99, 99)
-    return Answers(normal, p, 1 - p, -beta.logpdf(p, *alpha))
+def two_answers(n: int = 2000, seed: int = 0) -> Toy:
+    """Made-up answers for n normal images, spread around one half; both transformations are answered alike."""
+    normal = np.random.default_rng(seed).beta(12, 12, n)
+    y = torch.tensor(np.stack([normal, 1 - normal], axis=1))  # (n, 2), the softmax outputs
+    return Toy(normal, fit_dirichlet(y.mean(0), y.log().mean(0)).numpy())
