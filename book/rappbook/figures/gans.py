@@ -75,9 +75,9 @@ def balance(histories: dict[str, list[list[dict]]]) -> Figure:
         column[1].set(xlabel="epoch", ylim=(0, 1))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("taken for real")
-    for place, row in (("upper", 0), ("lower", 1)):
-        entries = axes[row, 0].get_legend_handles_labels()
-        figure.legend(*entries, frameon=False, fontsize=11, ncols=2, loc=f"outside {place} center")
+    look = {"frameon": False, "fontsize": 11, "ncols": 2}
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", **look)
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", **look)
     return figure
 
 
