@@ -131,7 +131,7 @@ def drawn_together(course: Course) -> Figure:
     figure, axes = style.subplots(2, len(course.moments), figsize=(6.8, 4.2))
     for (above, below), moment in zip(axes.T, course.moments, strict=True):
         for ax, normal, novel in ((above, moment.normal, moment.novel), (below, course.normal, course.novel)):
-            ax.scatter(*normal.T, s=7, color=style.NORMAL, alpha=0.6, linewidths=0, label="normal")
+            ax.scatter(*normal.T, s=9, color=style.NORMAL, alpha=0.9, linewidths=0, label="normal")
             ax.scatter(*novel.T, s=9, color=style.NOVEL, marker="s", linewidths=0, label="novel")
             ax.scatter(*novel[star], s=110, color=style.NOVEL, marker="*", edgecolors="black", zorder=3)
             ax.set(xticks=[], yticks=[], aspect="equal")
