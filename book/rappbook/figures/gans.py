@@ -75,9 +75,9 @@ def balance(histories: dict[str, list[list[dict]]]) -> Figure:
         column[1].set(xlabel="epoch", ylim=(0, 1))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("taken for real")
-    for place, row in (("upper", 0), ("lower", 1)):
-        entries = axes[row, 0].get_legend_handles_labels()
-        figure.legend(*entries, frameon=False, fontsize=11, ncols=2, loc=f"outside {place} center")
+    look = {"frameon": False, "fontsize": 11, "ncols": 2}
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), **look, loc="outside upper center")
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), **look, loc="outside lower center")
     return figure
 
 
@@ -111,7 +111,8 @@ def error_against_auroc(rows: pd.DataFrame) -> Figure:
                 ax.annotate(f"{at.size}", (at.error, at.auroc), above, textcoords="offset points", fontsize=10)
         style.coin(ax)
         ax.set(xscale="log", xlabel="reconstruction error", title=setting)
-        ax.xaxis.set_major_locator(LogLocator(10, (1, 3), numticks=8))
+        wide = np.ptp(np.log10(rows["error"])) > 2  # then labels at every 3, too, would lie over each other
+        ax.xaxis.set_major_locator(LogLocator(10, (1,) if wide else (1, 3), numticks=5 if wide else 8))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
         ax.margins(x=0.12, y=0.1)
