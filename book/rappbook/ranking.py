@@ -11,6 +11,7 @@ from rapp.detectors.autoencoder import PathwayDetector
 from rapp.experiment import SCORES
 from rappbook import paper_tables, published
 
+UNKNOWN = "not known (one run each or none)"
 CHAPTERS = {"recon": "02_when_reconstruction_fails", "sap": "03_rapp", "nap": "03_rapp"}
 
 
@@ -140,8 +141,7 @@ def advice(rows: pd.DataFrame, data: Dataset, seconds: float = 5.0, most: int = 
     lines = [(question, *_best(about, most)) for question, about in questions.items()]
     first = places.nsmallest(most)
     names = ", ".join(f"{name} (mean place {place:.1f} of {len(places)})" for name, place in first.items())
-    n_runs = ", ".join(str(many["runs"][name] + one["runs"][name]) for name in first.index)
-    lines.insert(2, ("Either may be the case", names or "–", n_runs or "–"))
+    lines.insert(2, ("Either may be the case", names or UNKNOWN, _each((many["runs"] + one["runs"])[first.index])))
     return pd.DataFrame(lines, columns=["question", "best", "runs"])
 
 
@@ -152,7 +152,13 @@ def _best(about: pd.DataFrame, most: int) -> tuple[str, str]:
         f"{name} {mean:.3f}" + ("" if pd.isna(std) else f" ± {std:.3f}")
         for name, mean, std in zip(best.index, best["mean"], best["std"], strict=True)
     ]
-    return ", ".join(names) or "not known: one run each, or none", ", ".join(best["runs"].astype(str)) or "–"
+    return ", ".join(names) or UNKNOWN, _each(best["runs"])
+
+
+def _each(runs: pd.Series) -> str:
+    """How many runs each of a few methods has, in words."""
+    words = runs.astype(int).astype(str)
+    return "–" if words.empty else f"{words.iloc[0]} each" if words.nunique() == 1 else ", ".join(words)
 
 
 def side_by_side(rows: pd.DataFrame, data: Dataset, methods: Sequence[str]) -> pd.DataFrame:

@@ -76,8 +76,8 @@ def balance(histories: dict[str, list[list[dict]]]) -> Figure:
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("taken for real")
     look = {"frameon": False, "fontsize": 11, "ncols": 2}
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), **look, loc="outside upper center")
-    figure.legend(*axes[1, 0].get_legend_handles_labels(), **look, loc="outside lower center")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", **look)
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", **look)
     return figure
 
 
