@@ -111,7 +111,8 @@ def error_against_auroc(rows: pd.DataFrame) -> Figure:
                 ax.annotate(f"{at.size}", (at.error, at.auroc), above, textcoords="offset points", fontsize=10)
         style.coin(ax)
         ax.set(xscale="log", xlabel="reconstruction error", title=setting)
-        ax.xaxis.set_major_locator(LogLocator(10, (1, 3), numticks=8))
+        wide = np.ptp(np.log10(rows["error"])) > 2  # then labels at every 3, too, would lie over each other
+        ax.xaxis.set_major_locator(LogLocator(10, (1,) if wide else (1, 3), numticks=5 if wide else 8))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
         ax.margins(x=0.12, y=0.1)
