@@ -32,7 +32,7 @@ JUPYTER_PREFER_ENV_PATH := 1
 export DATASET DATASETS LABEL PROFILE PARAMS NOTEBOOK JOBS SCHEDULER BUILD ROWS MINUTES OUT ID
 export RAPP_CACHE JUPYTER_PREFER_ENV_PATH
 
-.PHONY: help book rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
+.PHONY: help book pdf playground rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
 
 help:  ## show this help
 	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
@@ -51,11 +51,14 @@ book: $(READY)  ## run the notebooks that are out of date and build the site (JO
 	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL" \
 	  --profile="$$PROFILE" --params="$$PARAMS" --jobs="$$JOBS" --scheduler="$$SCHEDULER"
 
+pdf: book  ## print the book into one PDF: book/_build/rapp.pdf
+	@$(PY) book/pdf.py --build="$$BUILD"
+
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
 	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL" \
 	  --profile="$$PROFILE" --params="$$PARAMS"
 
-results: $(READY)  ## put the cells of `rapp run` and `rapp ablate` among the published rows (OUT="folder folder")
+results: $(READY)  ## put the cells of `rapp run` among the published rows (OUT="folder folder")
 	@$(PY) book/rows.py publish --out $${OUT:?say OUT=folder, where rapp run put its cells}
 
 table: $(READY)  ## print the paper's tables beside the published rows, or beside cells (OUT=folder)
@@ -72,6 +75,9 @@ rows-publish: $(READY)  ## put the finished cells of `make rows` among the publi
 
 row: $(READY)  ## train one published row again and compare (ID="paper epochs=10/mnist/multimodal/vae/1/0")
 	@LOKY_MAX_CPU_COUNT=1 $(PY) book/rows.py row --id="$$ID"
+
+playground: $(READY)  ## train the playground's ten networks again, on all 70,000 digits (half an hour)
+	@$(PY) book/playground.py
 
 serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
 	$(PY) -m http.server --bind 127.0.0.1 --directory "$$BUILD/html" $(PORT)

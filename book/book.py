@@ -14,7 +14,7 @@ import keys
 
 EXECUTE = Path(__file__).with_name("execute.py")
 # They share trained models, so they run one after another and each model is trained once.
-SHARE_MODELS = ("02_when_reconstruction_fails", "03_rapp", "04_base_models")
+SHARE_MODELS = ("02_when_reconstruction_fails", "03_rapp", "04_base_models", "11_why_nap_works")
 
 
 def jobs_asked(text: str, makeflags: str = "") -> int:

@@ -1,7 +1,6 @@
 """Stage 2 of the book: stage pages and executed notebooks, render with Jupyter Book, swap the result in."""
 
 import argparse
-import base64
 import hashlib
 import json
 import os
@@ -15,8 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import yaml
 
+import finish
 import keys as book_keys
 from execute import locked, title
 from rapp.models import MODELS
@@ -34,11 +35,11 @@ def glance(notebook: Path, staged: Path) -> str:
         about = cell.metadata.get("mystnb", {})
         for output in cell.outputs:
             data = output.get("data", {})
-            if "image/png" in data:
-                (staged / "glance.png").write_bytes(base64.b64decode(data["image/png"]))
+            if "image/svg+xml" in data:
+                (staged / "glance.svg").write_text(data["image/svg+xml"], encoding="utf-8")
                 caption = about["figure"]["caption"]
                 parts.append(
-                    f"```{{figure}} glance.png\n:alt: {about['image']['alt']}\n:name: fig-glance\n\n{caption}\n```"
+                    f"```{{figure}} glance.svg\n:alt: {about['image']['alt']}\n:name: fig-glance\n\n{caption}\n```"
                 )
             elif "text/markdown" in data:
                 parts.append(data["text/markdown"])
@@ -46,15 +47,29 @@ def glance(notebook: Path, staged: Path) -> str:
 
 
 def full_scale() -> str:
-    """The published result on all 70,000 digits, as Markdown for the intro page."""
+    """The published result on all 70,000 digits beside the authors' and the known re-implementation's, as Markdown."""
     rows = published.our_rows("paper")
     rows = paper_tables.of_one_class(rows[rows["model"].isin(list(MODELS))], "mnist", "1")
     if rows.empty:
         return "No rows are published yet."
-    table = paper_tables.runs(rows)
-    trained = table.pop("epochs").astype(str) + " epochs, " + table.pop("precision")  # one column, which may wrap
+    others = published.reimplementation_runs("1").assign(precision="")
+    theirs = published.per_class("mnist", "1").assign(precision="", epochs=0, seed=0)
+    parts = {"ours": rows, "a co-author's code": others, "the authors' chart, ± 0.01": theirs}
+    table = pd.concat(paper_tables.runs(part).assign(source=source) for source, part in parts.items()).fillna("–")
+    trained = table["epochs"].astype(str) + " epochs" + table.pop("precision").map(lambda name: name and f", {name}")
+    trained = trained.where(table.pop("epochs") > 0, "not stated")
     table.insert(1, "trained", trained)
+    table.insert(0, "source", table.pop("source"))
+    table["runs"] = table["runs"].astype(object).where(table["trained"] != "not stated", "–")
     return table.to_markdown(index=False, disable_numparse=True)
+
+
+def playground_table() -> str:
+    """What the playground's networks reach, as Markdown."""
+    table = pd.read_csv(BOOK / "results" / "playground" / "networks.csv")
+    shown = ["unseen", "score", "auroc", "auroc shipped", "caught at 1%", "caught at 5%", "caught at 10%"]
+    names = {"recon": "reconstruction", "sap": "SAP", "nap": "NAP"}
+    return table[shown].replace({"score": names}).to_markdown(index=False, floatfmt=".3f")
 
 
 def parameters(notebook: Path) -> list[str]:
@@ -134,6 +149,12 @@ def loosened(text: str, labels: set[str], pages: dict[str, str]) -> str:
     return re.sub(link, lambda found: found[1] if found[2] in pages else found[0], text)
 
 
+def order() -> list[str]:
+    """The pages' names in the book's order."""
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    return [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+
+
 def heading(page: Path) -> str:
     """A page's or notebook's title."""
     return title(page) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
@@ -178,25 +199,36 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     glances = "\n\n".join(part for path in shown if (part := glance(path, staged)))
     text = text.replace("{{ glance }}", glances).replace("{{ full scale }}", full_scale())
     (staged / "intro.md").write_text(text, encoding="utf-8")
+    page = staged / "playground.md"
+    page.write_text(page.read_text(encoding="utf-8").replace("{{ playground }}", playground_table()), encoding="utf-8")
     (staged / "status.md").write_text(status(notebooks), encoding="utf-8")
     if sites:
         (staged / "sites.md").write_text(sites, encoding="utf-8")
     toc = yaml.safe_load((staged / "_toc.yml").read_text(encoding="utf-8"))
     rerun_has = {path.stem for path in shown} | {"notation", "protocol", "status", "references"}
-    toc["chapters"] = [
-        chapter
-        for chapter in toc["chapters"]
-        if list(staged.glob(f"{chapter['file']}.*")) and (sites or chapter["file"] in rerun_has)
-    ]
+    for part in toc["parts"]:
+        part["chapters"] = [
+            chapter
+            for chapter in part["chapters"]
+            if list(staged.glob(f"{chapter['file']}.*")) and (sites or chapter["file"] in rerun_has)
+        ]
+    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
+    there = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
     for page in staged.glob("*.md"):
-        if page.stem not in {"intro", *(chapter["file"] for chapter in toc["chapters"])}:
+        if page.stem not in {"intro", *there}:
             page.unlink()
     (staged / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     loosen(staged)
 
 
-def render(staged: Path, html: Path) -> str:
-    """Run Sphinx on Jupyter Book's configuration; returns its warnings and errors, empty if there were none."""
+def render(staged: Path, html: Path, builder: str = "html") -> str:
+    """Run Sphinx on Jupyter Book's configuration; returns its warnings and errors, empty if there were none.
+
+    Args:
+        staged: what ``stage`` made.
+        html: the folder for the pages.
+        builder: "html", or "singlehtml" for one page of all.
+    """
     quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
     jupyter_book = str(Path(sysconfig.get_path("scripts")) / "jupyter-book")
     config = [jupyter_book, "config", "sphinx", str(staged)]
@@ -206,9 +238,15 @@ def render(staged: Path, html: Path) -> str:
     # Jupyter Book adds sphinx_thebe unasked, whose script is declared twice: a console error on every page.
     with (staged / "conf.py").open("a", encoding="utf-8") as conf:
         conf.write('\nextensions.remove("sphinx_thebe")\n')
-    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(staged), str(html)]
+        # It also puts every script and style under _static into every page; the playground's are for its own pages.
+        for files in ("html_js_files", "html_css_files"):
+            conf.write(f'{files} = [name for name in {files} if "playground" not in str(name)]\n')
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder, str(staged), str(html)]
     built = subprocess.run(build, capture_output=True, text=True, env=quiet)
-    return (built.stderr or built.stdout or "Sphinx failed without a word") if built.returncode else ""
+    if built.returncode:
+        return built.stderr or built.stdout or "Sphinx failed without a word"
+    finish.finish(html, BOOK.parent / "CITATION.cff")
+    return ""
 
 
 def swap(new: Path, out: Path) -> None:
@@ -224,8 +262,8 @@ def swap(new: Path, out: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """One checksum over all files of a folder and over this file, which decides how they are rendered."""
-    sha = hashlib.sha256(Path(__file__).read_bytes())
+    """One checksum over all files of a folder and over the code that decides how they are rendered."""
+    sha = hashlib.sha256(Path(__file__).read_bytes() + Path(finish.__file__).read_bytes())
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             sha.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
@@ -273,13 +311,12 @@ def build(folder: Path, keys: list[str] | None) -> int:
         if keys is None:
             keys = json.loads(last.read_text()) if last.exists() else []
         made_of = book_keys.site_key(folder, keys)  # now: what is edited from here on makes the site stale
-        order = [entry["file"] for entry in yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))["chapters"]]
         books = {("." if i == 0 else key.replace("/", "-")): key for i, key in enumerate(keys)} or {".": ""}
         reruns = sorted((folder / "runs" / "reruns").glob("*/[0-9]*.ipynb"))
-        reruns = [path for path in reruns if path.stem in order]
+        reruns = [path for path in reruns if path.stem in order()]
         parts: dict[str, Path] = {}
         for path, key in books.items():
-            found = [n for name in order if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
+            found = [n for name in order() if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
             found = [n for n in found if path == "." or not is_general(n)]
             parts[path], trouble = site(rendered, found, sites=sites_page(path, books, reruns))
             if trouble:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ON_REQUEST = ("11_why_nap_works",)  # it takes two minutes more; `make rerun NOTEBOOK=11` adds it
 SHOWS_ROWS = re.compile(
     r"\bpublished\.(our_rows|all_rows|has_rows|committed|ablations|from_scores|about|results_file)\b"
     r"|\b(ranking|ledger)\."
@@ -145,9 +144,8 @@ def chapter(path: Path, root: Path = ROOT) -> Chapter:
 
 
 def chapters(root: Path = ROOT) -> list[Chapter]:
-    """Return the chapters that a book has without being asked for more, in its order."""
-    paths = sorted((root / "notebooks").glob("*.ipynb"))
-    return [chapter(path, root) for path in paths if path.stem not in ON_REQUEST]
+    """Return a book's chapters by their numbers; ``_toc.yml`` has the order in which they are read."""
+    return [chapter(path, root) for path in sorted((root / "notebooks").glob("*.ipynb"))]
 
 
 def folders(what: Asked) -> list[str]:
@@ -156,7 +154,7 @@ def folders(what: Asked) -> list[str]:
 
 
 def runs(what: Asked, build: Path, root: Path = ROOT) -> list[Run]:
-    """Return all runs of a book, in the order in which one process would do them.
+    """Return all runs of a book, by data set and number; ``book.groups`` has the order in which they are done.
 
     Args:
         what: data sets and parameters; chapters that take no data set run for the first one only.

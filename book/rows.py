@@ -27,10 +27,10 @@ from rapp import provenance
 from rapp.cli import told
 from rapp.config import WITHOUT_BFLOAT16, ParameterError, parse, resolve_device
 from rapp.data import DataError
-from rapp.grid import ablate, cells, runner
+from rapp.grid import cells, runner
 from rapp.grid.cells import GridCell
 from rapp.progress import say
-from rappbook import paper_tables, published
+from rappbook import ablations, paper_tables, published
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAN_COLUMNS = [
@@ -214,10 +214,10 @@ def _hours(grid_cell: GridCell, made: pd.DataFrame) -> float | None:
 
 def publish(*folders: Path) -> list[Path]:
     """Put finished cells among the published rows, with the scores that they keep; the files that were written."""
-    rows, ablations = cells.collect(*folders), ablate.collect(*folders)
-    if rows.empty and ablations.empty:
+    rows, changed = cells.collect(*folders), ablations.collect(*folders)
+    if rows.empty and changed.empty:
         raise ParameterError(f"no finished cells under {', '.join(map(str, folders))}; make rows makes some")
-    return [*published.publish(rows), *published.publish_ablations(ablations), *published.publish_scores(*folders)]
+    return [*published.publish(rows), *published.publish_ablations(changed), *published.publish_scores(*folders)]
 
 
 def tables(*folders: Path) -> str:

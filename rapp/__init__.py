@@ -13,7 +13,7 @@ To use it on a table, as a scikit-learn estimator, which has scikit-learn's sign
 
 from rapp.estimator import RaPP, load
 from rapp.pathway import Pathway, nap, recon, sap
-from rapp.saving import SavedModelError, save
+from rapp.saving import save_whitening
 from rapp.whitening import Whitening
 
-__all__ = ["Pathway", "RaPP", "SavedModelError", "Whitening", "load", "nap", "recon", "sap", "save"]
+__all__ = ["Pathway", "RaPP", "Whitening", "load", "nap", "recon", "sap", "save_whitening"]

@@ -1,16 +1,24 @@
-"""The command line: ``rapp run`` fills a grid of cells, ``rapp ablate`` changes one choice of the protocol."""
+"""The command line: ``rapp fit`` and ``rapp score`` for people's own tables, ``rapp run`` for a grid of cells.
+
+Exit status: 0 done; 1 the disk or some cells failed; 2 something that was said cannot be used; 130 interrupted.
+"""
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from rapp import cache, detectors
+from rapp import cache, detectors, table_model
+from rapp.cache import DamagedFileError, write_atomically
 from rapp.config import ParameterError, parse
 from rapp.data import LOADERS, DataError
-from rapp.grid import ablate, cells, runner
+from rapp.estimator import METHODS
+from rapp.grid import cells, runner
 from rapp.models import MODELS
+from rapp.progress import say
 
 
 def main(words: list[str] | None = None) -> int:
@@ -23,7 +31,7 @@ def told(command: Callable[[], int]) -> int:
     """Run a command; returns its exit status, or that of an error, which is told in one line."""
     try:
         return command()
-    except (ParameterError, DataError) as error:
+    except (ParameterError, DataError, DamagedFileError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a disk that is full, a folder that may not be written
@@ -36,11 +44,30 @@ def told(command: Callable[[], int]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run | ablate")
+    commands = parser.add_subparsers(required=True, metavar="fit | score | run")
     folder = cache.cache_folder() / "cells"
 
+    fit = commands.add_parser("fit", help="learn what is normal from a table, and write a model")
+    fit.add_argument("table", help="a .csv, .csv.gz or .parquet file, or - for CSV on standard input")
+    fit.add_argument("--label", help="the column that says what a row is (default: all rows are normal)")
+    fit.add_argument("--normal", help="its value for normal rows; the others are left out")
+    fit.add_argument("--out", type=Path, required=True, help="folder of the model")
+    fit.add_argument("--method", default="nap", choices=METHODS, help="the score (default: nap)")
+    fit.add_argument("--model", default="ae", choices=list(MODELS), help="the autoencoder (default: ae)")
+    fit.add_argument("--epochs", type=int, default=100, help="passes over the rows (default: 100)")
+    fit.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
+    fit.add_argument("--false-alarm-rate", type=float, default=0.05, help="normal rows called novel (default: .05)")
+    fit.set_defaults(command=_fit)
+
+    score = commands.add_parser("score", help="score the rows of a table by a model of rapp fit")
+    score.add_argument("model", type=Path, help="folder of the model")
+    score.add_argument("table", help="a .csv, .csv.gz or .parquet file, or - for CSV on standard input")
+    score.add_argument("--out", type=Path, help="a CSV file (default: standard output)")
+    score.add_argument("--on-missing", choices=["refuse", "skip"], default="refuse", help="rows with missing values")
+    score.set_defaults(command=_score)
+
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
-    _add_cells(run)
+    add_cells(run)
     run.add_argument("--out", type=Path, default=folder, help="folder of the cells' files (default: in the cache)")
     run.add_argument("--workers", type=int, default=0, help="processes of a local Dask cluster (default: none)")
     run.add_argument("--scheduler", default="", help="address of a running Dask scheduler: tcp://host:8786")
@@ -48,18 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--keep-scores", action="store_true", help="keep what each test row scored, too")
     run.set_defaults(command=_run)
 
-    change = commands.add_parser(
-        "ablate", help="train and score cells with one choice of the protocol changed at a time"
-    )
-    _add_cells(change)
-    change.add_argument("--out", type=Path, default=folder, help="folder of the runs' files (default: in the cache)")
-    change.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
-    change.set_defaults(command=_ablate)
-
     return parser
 
 
-def _add_cells(parser: argparse.ArgumentParser) -> None:
+def add_cells(parser: argparse.ArgumentParser) -> None:
     """The options that name cells."""
     add, known = parser.add_argument, ", ".join(LOADERS)
     add("--profile", default="paper", help="training settings (default: paper)")
@@ -73,7 +92,8 @@ def _add_cells(parser: argparse.ArgumentParser) -> None:
     add("--params", default="", help='options that differ from the profile\'s: "epochs=30 batch=64"')
 
 
-def _grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
+def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
+    """The cells that parsed options of ``add_cells`` name; errors as in ``cells.plan``."""
     return cells.plan(
         arguments.profile,
         arguments.dataset,
@@ -86,28 +106,50 @@ def _grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
     )
 
 
+def _fit(arguments: argparse.Namespace) -> int:
+    named = {"method": arguments.method, "model": arguments.model, "epochs": arguments.epochs}
+    named |= {"random_state": arguments.seed, "false_alarm_rate": arguments.false_alarm_rate, "verbose": True}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        model = table_model.fit(arguments.table, arguments.label, arguments.normal, **named)
+    for text in dict.fromkeys(str(warning.message) for warning in warned if issubclass(warning.category, UserWarning)):
+        say(text)
+    model.save(arguments.out)
+    print(f"{len(model.features)} features, model in {arguments.out}; next: rapp score {arguments.out} TABLE")
+    return 0
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    model = table_model.read(arguments.model)
+    parts = model.scored(arguments.table, arguments.on_missing == "skip")
+    n_rows, n_novel = 0, 0
+
+    def write(target: Any) -> None:
+        nonlocal n_rows, n_novel
+        for part in parts:
+            part.to_csv(target, index=False, header=not n_rows, float_format="%.6g", lineterminator="\n")
+            n_rows, n_novel = n_rows + len(part), n_novel + int(part["is_novel"].sum())
+
+    def write_file(path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write(file)
+
+    write_atomically(arguments.out, write_file) if arguments.out else write(sys.stdout)
+    say(f"{n_novel} of {n_rows} rows are novel, at {model.estimator.false_alarm_rate:.1%} false alarms")
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.workers < 0:
         raise ParameterError(f"workers={arguments.workers} must be at least 0")
-    grid_cells = [replace(grid_cell, keeps_scores=arguments.keep_scores) for grid_cell in _grid_cells(arguments)]
-    failed = runner.run(grid_cells, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
+    wanted = [replace(grid_cell, keeps_scores=arguments.keep_scores) for grid_cell in grid_cells(arguments)]
+    failed = runner.run(wanted, arguments.out, arguments.workers, arguments.scheduler, arguments.force)
     if not failed:
-        print(f"{len(grid_cells)} cells are done: {arguments.out}")
+        print(f"{len(wanted)} cells are done: {arguments.out}")
         return 0
-    print(f"{len(failed)} of {len(grid_cells)} cells failed; the same command tries them again:", file=sys.stderr)
+    print(f"{len(failed)} of {len(wanted)} cells failed; the same command tries them again:", file=sys.stderr)
     for grid_cell, error in failed:
         print(f"  {grid_cell}: {error}", file=sys.stderr)
-    return 1
-
-
-def _ablate(arguments: argparse.Namespace) -> int:
-    if arguments.workers < 1:
-        raise ParameterError(f"workers={arguments.workers} must be at least 1")
-    failed = ablate.fill(_grid_cells(arguments), arguments.out, arguments.workers)
-    if not failed:
-        print(f"all runs are done: {arguments.out}")
-        return 0
-    print(f"{len(failed)} runs failed; the same command tries them again:", *failed, sep="\n  ", file=sys.stderr)
     return 1
 
 

@@ -41,7 +41,7 @@ def aupr(is_novel: ArrayLike, scores: ArrayLike) -> float:
 
 
 def threshold(train_scores: ArrayLike, false_alarm_rate: float = 0.05) -> float:
-    """The quantile of normal scores above which the book calls a sample novel; cf. ``calibration.threshold``.
+    """The score above which a sample is called novel, from normal training scores alone.
 
     Args:
         train_scores: (N,) scores of normal samples.

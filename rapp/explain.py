@@ -1,50 +1,52 @@
-"""Why a row scores as it does: by feature and by layer of the pathway."""
-
-from collections.abc import Callable
+"""Which features and which layers make a score high."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rapp.pathway import Pathway, project
+from rapp.pathway import Pathway
+
+AT_ONCE = 20_000  # changed rows that are scored together
 
 
-def by_feature(score: Callable[[np.ndarray], np.ndarray], x: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """How much each row's score falls if one feature alone takes the best of some values, (N, n_features), at least 0.
+def by_layer(pathway: Pathway, x: Tensor, method: str) -> dict[int, np.ndarray]:
+    """Layer → what it adds to the score of each row x (N, n_features), (N,); the sum over layers is the score.
+
+    SAP and reconstruction error are sums over layers. NAP is a quadratic form, (d − μ)ᵀ M⁺ (d − μ): a layer's part is
+    that of its own units, with all the others' differences in the product, so it can be negative.
+    """
+    d = pathway.differences(x)
+    if method == "recon":
+        return {0: d[:, : x.shape[1]].square().sum(1).numpy(force=True)}
+    parts = d.square() if method == "sap" else pathway.whitening.parts(d)
+    with torch.no_grad():
+        widths = [h.shape[1] for h in pathway.hidden(x[:1])]
+    split = parts.split([widths[i] for i in pathway.layers], dim=1)
+    return {i: part.sum(1).numpy(force=True) for i, part in zip(pathway.layers, split, strict=True)}
+
+
+def by_feature(pathway: Pathway, x: Tensor, method: str, quantiles: np.ndarray) -> np.ndarray:
+    """How much each row's score falls if one feature takes its best value, (N, n_features), 0 or more.
 
     Args:
-        score: rows (n, n_features) → scores (n,), higher = more novel; asked for K · n_features rows at a time.
-        x: (N, n_features) rows to explain.
-        values: (K, n_features) to try, a column per feature. Deciles of the training rows found more planted faults
-            than the reconstruction's value, for the fault has entered that; the two together found no more.
+        pathway: fitted.
+        x: (N, n_features) rows.
+        method: "nap", "sap" or "recon".
+        quantiles: (q, n_features) values to try, of training rows; the feature's reconstruction is tried, too.
     """
-    (n_values, d), lowest = values.shape, np.empty(x.shape)
-    for row, best in zip(x, lowest, strict=True):
-        changed = np.tile(row, (d, n_values, 1))
-        changed[np.arange(d), :, np.arange(d)] = values.T
-        best[:] = score(changed.reshape(-1, d)).reshape(d, n_values).min(axis=1)
-    return np.maximum(score(x)[:, None] - lowest, 0)
-
-
-@torch.no_grad()
-def by_layer(pathway: Pathway, x: Tensor, method: str) -> dict[int, np.ndarray]:
-    """Each layer's part of the score, by its number in ``pathway.layers``: (N,) each; together they are the score.
-
-    SAP is a sum of squares. Of NAP, (d − μ)ᵀ M⁺ (d − μ), layer i has (d − μ)_iᵀ [M⁺ (d − μ)]_i. That can be negative:
-    with this layer's differences the others' are less unusual than without. The reconstruction error is layer 0's.
-    """
-    if method == "recon":
-        return {0: pathway.score(x)["recon"]}
-    d = pathway.differences(x)
-    hidden = project(pathway.encoder, pathway.decoder, x[:1])[0]
-    blocks = d.split([hidden[i].shape[1] for i in pathway.layers], dim=1)
-    if method == "sap":
-        return {i: block.square().sum(1).numpy(force=True) for i, block in zip(pathway.layers, blocks, strict=True)}
-    whitened, mu = pathway.whitening.transform(d), pathway.whitening.mean.to(d)
-    parts, start = {}, 0
-    for i, block in zip(pathway.layers, blocks, strict=True):
-        alone = mu.expand_as(d).clone()
-        alone[:, start : start + block.shape[1]] = block
-        parts[i] = (pathway.whitening.transform(alone) * whitened).sum(1).numpy(force=True)
-        start += block.shape[1]
-    return parts
+    n_features = x.shape[1]
+    values = torch.as_tensor(quantiles, dtype=x.dtype).T  # (n_features, q)
+    found = np.zeros((len(x), n_features))
+    tried = values.shape[1] + 1
+    step = max(1, AT_ONCE // (n_features * tried))
+    for start in range(0, len(x), step):
+        rows = x[start : start + step]
+        x_hat = pathway.reconstruct(rows)
+        candidates = torch.cat([values.expand(len(rows), -1, -1), x_hat[:, :, None]], dim=2)  # (n, n_features, q + 1)
+        changed = rows[:, None, None, :].repeat(1, n_features, tried, 1)  # (n, n_features, q + 1, n_features)
+        each = torch.arange(n_features)
+        changed[:, each, :, each] = candidates.permute(1, 0, 2)
+        scores = pathway.score(changed.flatten(0, 2))[method].reshape(len(rows), n_features, tried)
+        before = pathway.score(rows)[method]
+        found[start : start + step] = np.maximum(before[:, None] - scores.min(2), 0)
+    return found

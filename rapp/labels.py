@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import column_or_1d
 
-LEAST = 5  # normal rows; of fewer none can be held out
+LEAST = 2  # normal rows
 
 
 def normal_rows(y: ArrayLike | None, novel_label: Any, n: int) -> tuple[np.ndarray, str]:

@@ -16,42 +16,45 @@ in eval mode first.
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rapp import calibration
 from rapp.eval_mode import in_eval_mode, require_eval
+from rapp.networks import SAME, Layers, NamedLayers, Take, chunks, tensor_of
 from rapp.threads import one_thread_if_forked
-from rapp.whitening import Whitening
-
-Layers = Sequence[Callable[[Tensor], Tensor]] | nn.Sequential
+from rapp.whitening import FewRowsWarning, Whitening
 
 
-def encode(encoder: Layers, x: Tensor) -> tuple[list[Tensor], Tensor]:
-    """[h_0 = x, h_1, …, h_ℓ], each flattened to (N, d_i), and the last layer's output in its own shape.
+def encode(encoder: Layers | NamedLayers, x: Tensor, take: Take | None = None) -> tuple[list[Tensor], Any]:
+    """[h_0 = x, h_1, …, h_ℓ], each flattened to (N, d_i), and the last layer's output as it is.
 
     Copies are kept, for layers may work in place.
     """
+    if isinstance(encoder, NamedLayers):
+        return encoder.encode(x)
     hidden, code = [x.flatten(1)], x.clone()
-    for layer in encoder:
+    for i, layer in enumerate(encoder, 1):
         code = layer(code)
-        hidden.append(code.flatten(1).clone())
+        hidden.append(tensor_of(code, take, f"layer {i} of the encoder").flatten(1).clone())
     return hidden, code
 
 
 def project(
-    encoder: Layers, decoder: Callable[[Tensor], Tensor], x: Tensor
+    encoder: Layers | NamedLayers, decoder: Callable[[Any], Any] | None, x: Tensor, take: Take | None = None
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-    """The whole pathway of x (N, …): h_0 … h_ℓ, x̂ (N, …), ĥ_0 … ĥ_ℓ."""
+    """The whole pathway of x (N, …): h_0 … h_ℓ, x̂ (N, …), ĥ_0 … ĥ_ℓ. Without a decoder, the encoder returns x̂."""
     require_eval(encoder, decoder)
     with in_eval_mode("a layer of the encoder"):
-        h, code = encode(encoder, x)
+        h, code = encode(encoder, x, take)
     with in_eval_mode("the decoder"):
-        x_hat = decoder(code)
+        x_hat = tensor_of(decoder(code) if decoder else code, take, "the decoder")
     if x_hat.shape != x.shape:
         raise ValueError(f"the decoder returned shape {tuple(x_hat.shape)} for an input of shape {tuple(x.shape)}")
-    return h, x_hat, encode(encoder, x_hat)[0]
+    return h, x_hat, encode(encoder, x_hat, take)[0]
 
 
 def recon(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -72,87 +75,118 @@ def nap(d: Tensor, whitening: Whitening) -> Tensor:
 class Pathway:
     """An autoencoder's pathway, ready to score.
 
+    Rows x can be tensors, arrays or a ``DataLoader`` (``networks.chunks``), wherever they are asked for.
+
     Args:
-        encoder: the layers g_1 … g_ℓ, in order (an ``nn.Sequential`` or a list).
-        decoder: f, from the last layer's output to x̂ in x's shape.
-        layers: which of 0 … ℓ enter d, e.g. ``range(1, 4)``; None for all. 0 is the input space (x − x̂).
-        include_input: whether None starts at 0 (the authors' code) or at 1 (image data, as we read the paper).
+        encoder: the layers g_1 … g_ℓ, in order (an ``nn.Sequential`` or a list); or any module, where ``layers`` has
+            names.
+        decoder: f, from the last layer's output to x̂ in x's shape. None where ``encoder`` is a whole autoencoder.
+        layers: which of 0 … ℓ enter d, e.g. ``range(1, 4)``, where 0 is the input space (x − x̂); or names of submodules
+            in the pathway's order, e.g. ``["conv1", "conv2", "code"]``. None for all layers, but for those that only
+            pass numbers on in eval mode, such as ``Flatten``, ``Dropout`` and ``Identity``: they would count twice.
+        include_input: whether None and names start at 0 (the authors' code) or at 1 (image data, as we read the paper).
         chunk: rows at a time; it bounds memory and changes no score, except through the order in which a
             stochastic decoder draws its noise.
         whitening: how to fit NAP's normaliser, if not by ``Whitening()``.
+        take: finds the tensor in outputs that are none, such as an LSTM's: ``take=lambda output: output[0]``. The next
+            layer, or the decoder, gets the output as it is.
+
+    Attributes:
+        normal: the scores of held-out normal rows, by name, after ``calibrate``.
     """
 
     def __init__(
         self,
-        encoder: Layers,
-        decoder: Callable[[Tensor], Tensor],
-        layers: Sequence[int] | None = None,
+        encoder: Any,
+        decoder: Callable[[Any], Any] | None = None,
+        layers: Sequence[int] | Sequence[str] | None = None,
         include_input: bool = False,
         chunk: int = 2048,
         whitening: Whitening | None = None,
+        take: Take | None = None,
     ):
-        if not hasattr(encoder, "__len__"):
-            kind = type(encoder).__name__
-            raise TypeError(f"encoder must be a sequence of layers, such as an nn.Sequential or a list, got {kind}")
-        depth = len(encoder)
-        self.layers = list(range(0 if include_input else 1, depth + 1)) if layers is None else list(layers)
+        if not isinstance(chunk, int | np.integer) or chunk < 1:
+            raise ValueError(f"chunk={chunk!r} must be a whole number of at least 1")
+        wanted = [layers] if isinstance(layers, int | str) else layers
+        names = [str(name) for name in wanted or () if isinstance(name, str)]
+        is_row = hasattr(encoder, "__len__") and not isinstance(encoder, nn.ModuleDict)
+        if not (isinstance(encoder, nn.Module) if names else is_row and decoder is not None):
+            raise TypeError(
+                f"encoder must be a sequence of layers, such as an nn.Sequential or a list, with a decoder; or a "
+                f'module, with layers=["name", …] of its submodules; got {type(encoder).__name__}, {len(names)} names '
+                f"and {'no' if decoder is None else 'a'} decoder"
+            )
+        self.encoder = NamedLayers(encoder, names, take) if names else encoder
+        depth = len(self.encoder)
+        if names or wanted is None:
+            repeats = [] if names else [i for i, layer in enumerate(self.encoder, 1) if isinstance(layer, SAME)]
+            self.layers = [i for i in range(0 if include_input else 1, depth + 1) if i not in repeats]
+        else:
+            self.layers = [int(i) for i in wanted]
         if not self.layers or not all(0 <= i <= depth for i in self.layers):
             raise ValueError(f"layers must be numbers from 0 (input) to {depth} (last layer), got {self.layers}")
-        require_eval(encoder, decoder)
-        self.encoder, self.decoder, self.chunk = encoder, decoder, chunk
+        require_eval(self.encoder, decoder)
+        self.decoder, self.chunk, self.take = decoder, int(chunk), take
         self.whitening = whitening or Whitening()
+        self.normal: dict[str, np.ndarray] = {}
+
+    def _weights(self) -> list[Tensor]:
+        parts = [part for part in [*self.encoder, self.decoder] if isinstance(part, nn.Module)]
+        return [weight for part in parts for weight in part.parameters()]
 
     @torch.no_grad()
-    def _chunks(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        if not isinstance(x, Tensor):
-            raise TypeError(
-                f"x must be a torch tensor, got {type(x).__name__}; torch.as_tensor(x) makes one of an array"
-            )
-        if x.ndim < 2:
-            raise ValueError(f"x must hold rows, (N, …), got shape {tuple(x.shape)}; of a single row x[None]")
-        for rows in x.split(self.chunk):
+    def _chunks(self, x: object, ordered: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
+        weights = self._weights()
+        for rows in chunks(x, self.chunk, weights, ordered):
             try:
-                h, x_hat, h_hat = project(self.encoder, self.decoder, rows)
+                h, x_hat, h_hat = project(self.encoder, self.decoder, rows, self.take)
             except torch.OutOfMemoryError:
                 raise
-            except RuntimeError as error:  # torch's, of shapes or dtypes that do not fit
-                weights = (p for layer in self.encoder if isinstance(layer, nn.Module) for p in layer.parameters())
-                dtypes = ", ".join({str(p.dtype) for p in weights})
+            except (RuntimeError, TypeError, AttributeError) as error:  # of shapes, dtypes or arguments that do not fit
+                dtypes = ", ".join({str(weight.dtype) for weight in weights})
                 about = f"of shape {tuple(rows.shape[1:])} and {rows.dtype} (its weights: {dtypes or 'none'})"
                 raise ValueError(f"the autoencoder cannot take rows {about}: {error}") from error
             d = torch.cat([h[i] - h_hat[i] for i in self.layers], dim=1)
             # What is 16 bits wide is aggregated in 32.
             yield (recon(rows, x_hat), d) if d.dtype.itemsize > 2 else (recon(rows.float(), x_hat.float()), d.float())
 
+    def hidden(self, x: Tensor) -> list[Tensor]:
+        """h_0 = x, h_1, …, h_ℓ of rows x (N, …), (N, d_i) each."""
+        return encode(self.encoder, x, self.take)[0]
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x̂ of rows x (N, …), in their shape."""
+        return project(self.encoder, self.decoder, x, self.take)[1]
+
     @one_thread_if_forked()
-    def differences(self, x: Tensor) -> Tensor:
+    def differences(self, x: object) -> Tensor:
         """d(x), (N, Σ d_i), in one piece."""
         return torch.cat([d for _, d in self._chunks(x)])
 
-    def fit(self, x_train: Tensor) -> "Pathway":
-        """Fit NAP's normaliser on normal training rows (N, …), in one pass; of too few it warns.
+    @one_thread_if_forked()
+    def fit(self, x_train: object) -> "Pathway":
+        """Fit NAP's normaliser on normal training rows (N, …), in one pass.
 
         Raises:
             ValueError: fewer than 2 rows; as ``score``.
-        """
-        self.fit_quietly(x_train)
-        if shortage := self.whitening.shortage():
-            warnings.warn(shortage, stacklevel=2)
-        return self
 
-    @one_thread_if_forked()
-    def fit_quietly(self, x_train: Tensor) -> "Pathway":
-        """``fit`` without its warning."""
+        Warns:
+            FewRowsWarning: fewer than two rows a direction, so that NAP hardly tells training rows apart.
+        """
         try:
-            self.whitening.fit(d for _, d in self._chunks(x_train))
+            self.whitening.fit(d for _, d in self._chunks(x_train, ordered=False))
         except ValueError:
-            self.score(x_train)  # of values that are not finite, it names the row
+            if hasattr(x_train, "__array__"):
+                self.score(x_train)  # of values that are not finite, it names the row
             raise
+        if said := self.whitening.shortage:
+            warnings.warn(said, FewRowsWarning, stacklevel=3)  # 3: there is a decorator in between
         return self
 
     @one_thread_if_forked()
     @torch.no_grad()
-    def score(self, x: Tensor) -> dict[str, np.ndarray]:
+    def score(self, x: object) -> dict[str, np.ndarray]:
         """``recon``, ``sap`` and, once fitted, ``nap`` of x (N, …): (N,) float64 each, higher = more novel.
 
         Raises:
@@ -174,3 +208,22 @@ class Pathway:
                     f"values there; fill or leave out such rows"
                 )
         return whole
+
+    def calibrate(self, x: object) -> "Pathway":
+        """Keep the scores of normal rows (n, …) that trained nothing; p-values and decisions are made of them."""
+        self.normal = self.score(x)
+        return self
+
+    def p_value(self, x: object, score: str = "nap") -> np.ndarray:
+        """How unusual rows x (N, …) are among those of ``calibrate``, (N,); low = novel (``calibration.p_values``)."""
+        return calibration.p_values(self._calibrated(score), self.score(x)[score])
+
+    def predict(self, x: object, false_alarm_rate: float = 0.05, score: str = "nap") -> np.ndarray:
+        """Whether rows x (N, …) are novel, (N,) bool, at a rate of false alarms (``calibration.threshold``)."""
+        return self.score(x)[score] > calibration.threshold(self._calibrated(score), false_alarm_rate)
+
+    def _calibrated(self, score: str) -> np.ndarray:
+        if score not in self.normal:
+            known = f"score={score!r} is unknown; allowed: {', '.join(self.normal)}"
+            raise ValueError(known if self.normal else "call calibrate(x) first, with normal rows that trained nothing")
+        return self.normal[score]

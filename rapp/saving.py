@@ -1,56 +1,88 @@
-"""Fitted detectors as files: safetensors with JSON in their header. No pickle, so loading runs no foreign code."""
+"""A fitted estimator in a folder: one safetensors file that carries its own SHA-256, and nothing that is pickled."""
 
-import json
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from rapp.cache import DamagedFileError, load_tensors, save_tensors
+from rapp.models import MODELS
+from rapp.pathway import Pathway
+from rapp.training import under
+from rapp.whitening import Whitening
 
-FORMAT = 1  # goes up when older code could not read what newer code writes
-NAME = "model.safetensors"
+FORMAT = 1  # raised whenever an older rapp could not read what is written
+FILE = "rapp.safetensors"
 
 
-class SavedModelError(Exception):
-    """A saved detector that cannot be loaded; one line says which file, why and what to do."""
+def save(estimator: Any, folder: Path) -> None:
+    """Write a fitted ``RaPP``; an interruption leaves the folder's old one, or none."""
+    model = estimator.model_
+    whitening, about_whitening = estimator.pathway_.whitening.state()
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"whitening.{name}": value for name, value in whitening.items()}
+    tensors |= {f"normal.{name}": torch.from_numpy(values) for name, values in estimator.pathway_.normal.items()}
+    tensors["quantiles"] = torch.from_numpy(estimator.quantiles_)
+    params = {
+        name: value.tolist() if hasattr(value, "tolist") else value for name, value in estimator.get_params().items()
+    }
+    if not isinstance(params["random_state"], int):
+        params["random_state"] = None  # it has done its work
+    about = {
+        "format": FORMAT,
+        "params": params,
+        "architecture": estimator.architecture_,
+        "whitening": about_whitening,
+        "fitted": {"method_": estimator.method_, "offset_": float(estimator.offset_), "n_iter_": estimator.n_iter_},
+        "features": [str(name) for name in getattr(estimator, "feature_names_in_", [])],
+    }
+    save_tensors(folder / FILE, tensors, about)
 
 
-def save(fitted: Any, folder: str | PathLike) -> Path:
-    """Write a fitted ``RaPP`` or ``Whitening`` into a folder, which is made; ``rapp.load(folder)`` reads it.
-
-    It is one file, ``model.safetensors``, with a SHA-256 over all that it holds, and replaces an older one in one step:
-    who reads meanwhile, or after this process was killed, finds one of the two whole. Returns its path.
+def save_whitening(whitening: Whitening, folder: str | PathLike) -> None:
+    """Write NAP's fitted normaliser, for a network of one's own; ``rapp.load(folder)`` reads it.
 
     Raises:
-        OSError: the folder cannot be written to, or the disk is full; what lay there before stays.
+        ValueError: it is not fitted.
     """
-    tensors, state = fitted.state()
-    about = {"format": FORMAT, "kind": type(fitted).__name__, "state": state}
-    file = Path(folder) / NAME
-    save_tensors(file, tensors, json.loads(json.dumps(about, default=lambda value: value.tolist())))  # as NumPy has
-    return file
+    if not whitening.n_rows:
+        raise ValueError("this Whitening is not fitted: call Pathway.fit(x_train) first")
+    tensors, about = whitening.state()
+    save_tensors(Path(folder) / FILE, tensors, {"format": FORMAT, "whitening": about})
 
 
-def read(folder: str | PathLike) -> tuple[str, dict[str, Tensor], dict]:
-    """What ``save`` wrote: the kind, "RaPP" or "Whitening", and what its ``state`` gave.
+def read(folder: Path) -> tuple[dict[str, Tensor], dict]:
+    """What ``save`` wrote: tensors, and what they are.
 
     Raises:
-        SavedModelError: there is none, it is damaged or altered, or a newer rapp wrote it.
+        DamagedFileError: there is no saved estimator, it was altered or cut short, or a newer rapp wrote it.
     """
-    file = Path(folder) / NAME
-    if not file.is_file():
-        raise SavedModelError(f"{folder} holds no saved model: there is no file {file}")
-    try:
-        tensors, about = load_tensors(file)
-    except (DamagedFileError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise SavedModelError(f"{reason}; save the model again, or take it from a backup") from error
+    path = folder / FILE
+    if not path.is_file():
+        raise DamagedFileError(f"{folder} holds no saved estimator ({FILE} is missing); RaPP.save(folder) writes one")
+    tensors, about = load_tensors(path)
     if "format" not in about:
-        raise SavedModelError(f"{file} is a file of rapp's, but no saved model; name a folder that save() wrote")
-    if about["format"] > FORMAT:
-        raise SavedModelError(
-            f"{file} was written by a newer rapp (format {about['format']}; this one reads up to {FORMAT}): update rapp"
-        )
-    return about["kind"], tensors, about["state"]
+        raise DamagedFileError(f"{path} is a file of rapp's, but no saved model; name a folder that save() wrote")
+    if about["format"] != FORMAT:
+        raise DamagedFileError(f"{path} has format {about.get('format')}, this rapp reads {FORMAT}: update rapp")
+    return tensors, about
+
+
+def restore(estimator: Any, tensors: dict[str, Tensor], about: dict) -> None:
+    """Make a fresh estimator the fitted one that was saved."""
+    kind, *sizes = about["architecture"]
+    model = MODELS[kind](*sizes).double()
+    model.load_state_dict(under("model.", tensors))
+    estimator.model_ = model.eval()
+    whitening = Whitening.restored(under("whitening.", tensors), about["whitening"])
+    estimator.pathway_ = Pathway(model.encoder, model.decode, include_input=True, whitening=whitening)
+    estimator.pathway_.normal = {name: value.numpy() for name, value in under("normal.", tensors).items()}
+    estimator.quantiles_, estimator.n_features_in_ = tensors["quantiles"].numpy(), sizes[0]
+    estimator.architecture_ = about["architecture"]
+    if about["features"]:
+        estimator.feature_names_in_ = np.array(about["features"], dtype=object)
+    for name, value in about["fitted"].items():
+        setattr(estimator, name, value)

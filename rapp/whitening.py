@@ -10,6 +10,10 @@ from torch import Tensor
 from rapp.threads import one_thread_if_forked
 
 
+class FewRowsWarning(UserWarning):
+    """NAP was fitted on fewer than two rows a direction."""
+
+
 class Whitening:
     """NAP's normaliser: the Mahalanobis form of training differences on their row space.
 
@@ -25,7 +29,8 @@ class Whitening:
             activations (1e-10 and 1e-6 were measured) and below the pivots that carry signal (1e-4 and more).
 
     Attributes:
-        rank: number of independent directions found, at most min(N − 1, D); 0 before ``fit``; see ``shortage``.
+        rank: number of independent directions found, at most min(N − 1, D); 0 before ``fit``. If it is N − 1, every
+            training row has the same NAP, and thresholds from them mean nothing: fit on more rows, or fewer layers.
         n_rows: rows that were fitted; 0 before ``fit`` and after one that failed.
     """
 
@@ -85,14 +90,25 @@ class Whitening:
         dependent = solve_triangular(lower[: self.rank], lower[self.rank :].T, lower=True, trans="T")
         null, _ = np.linalg.qr(np.vstack([-dependent, np.eye(len(lower) - self.rank)]))  # lowerᵀ null = 0
         self._order = torch.from_numpy(order)
-        self._mu, self._null = (self._shift + mean).cpu()[self._order], torch.from_numpy(np.ascontiguousarray(null))
+        self._mu, self._null = (self._shift + mean).cpu()[self._order], torch.from_numpy(null)
         self._lower = torch.from_numpy(lower[: self.rank].copy())
         self._parts_for: tuple[torch.dtype, torch.device] | None = None  # see _parts_like
         del self._gram, self._sum, self._shift, self._work
 
+    @property
+    def shortage(self) -> str:
+        """What is wrong with NAP where there were fewer than two rows a direction, in words; else ""."""
+        if self.rank and self.n_rows >= 2 * self.rank:
+            return ""
+        equal = "the same" if self.rank in (0, self.n_rows - 1) else "nearly the same"
+        return (
+            f"NAP of every training row is {equal}: {self.n_rows} rows for {self.rank} directions; fit on more rows, "
+            f"or take fewer layers, or SAP"
+        )
+
     @one_thread_if_forked()
     def transform(self, d: Tensor) -> Tensor:
-        """Whitened differences (N, rank) of d (N, D), in d's dtype; their squared length is NAP.
+        """Whitened differences (N, rank) in d's dtype; their squared length is NAP.
 
         Raises:
             ValueError: d has another width than the rows of the fit.
@@ -104,39 +120,27 @@ class Whitening:
         z.addmm_(z @ null, null.T, alpha=-1)  # onto the row space
         return torch.linalg.solve_triangular(last, z[:, : self.rank], upper=True, left=False)
 
-    @property
-    def mean(self) -> Tensor:
-        """μ, (D,), on the CPU."""
-        return torch.empty_like(self._mu).index_copy_(0, self._order, self._mu)
-
-    def shortage(self) -> str:
-        """A line where the N fitted rows are too few for NAP, and what to do; else "".
-
-        If the rank is N − 1, all of them have the same NAP; with fewer than two rows a direction it is nearly so.
-        """
-        if not self.n_rows or self.n_rows >= 2 * self.rank:
-            return ""
-        all_same = "every one of them has the same NAP" if self.rank == self.n_rows - 1 else "their NAPs hardly differ"
-        return (
-            f"NAP measures {self.rank} directions by {self.n_rows} training rows, so that {all_same}: fit on at least "
-            f"{2 * self.rank} rows, on fewer or narrower layers, or use SAP"
-        )
+    def parts(self, d: Tensor) -> Tensor:
+        """What each difference adds to NAP, (N, D): (d − μ) times M⁺ (d − μ), unit by unit; it can be negative."""
+        mean = torch.empty_like(self._mu)
+        mean[self._order] = self._mu
+        mean = mean.to(d)
+        to_white = self.transform(torch.eye(d.shape[1], dtype=d.dtype, device=d.device) + mean)  # (D, rank)
+        return (d - mean) * (((d - mean) @ to_white) @ to_white.T)
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
-        """What was fitted, as tensors and JSON; ``restored`` takes it."""
-        if not self.n_rows:
-            raise ValueError("this Whitening is not fitted: call fit first")
-        tensors = {name: getattr(self, f"_{name}") for name in ("order", "mu", "null", "lower")}
-        products = str(self.products).removeprefix("torch.")
-        return tensors, {"products": products, "cut": self.cut, "rank": self.rank, "n_rows": self.n_rows}
+        """All that a fit has found, as tensors and JSON; ``restored`` takes it back."""
+        tensors = {"order": self._order, "mu": self._mu, "null": self._null, "lower": self._lower}
+        return tensors, {"n_rows": self.n_rows, "rank": self.rank, "cut": self.cut}
 
     @classmethod
     def restored(cls, tensors: dict[str, Tensor], about: dict) -> "Whitening":
-        """A fitted ``Whitening`` from what ``state`` gave."""
-        whitening = cls(getattr(torch, about["products"]), about["cut"])
-        for name, tensor in tensors.items():
-            setattr(whitening, f"_{name}", tensor)
-        whitening.rank, whitening.n_rows, whitening._parts_for = about["rank"], about["n_rows"], None
+        """A fitted normaliser from its ``state``."""
+        whitening = cls(cut=about["cut"])
+        whitening.n_rows, whitening.rank = about["n_rows"], about["rank"]
+        for name in ("order", "mu", "null", "lower"):
+            setattr(whitening, f"_{name}", tensors[name])
+        whitening._parts_for = None
         return whitening
 
     def _parts_like(self, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

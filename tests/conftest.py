@@ -1,6 +1,7 @@
 """Shared by all tests. Nothing here touches the user's cache; real data come from RAPP_DATA where it is set."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ sys.path.insert(0, str(ROOT / "book"))  # for its scripts
 # The AUROC of ``blobs``'s 43 novel and 80 normal test rows moves by 3e-4 when two that all but tie change places, as
 # float32's rounding on another processor, or on another number of threads, may have them. Three such swaps:
 SWAPS = 1e-3
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--no-first-run"]  # fmt: skip
+PATIENCE = 300_000  # milliseconds: a busy machine's pages take their time, and Playwright gives up after 30 seconds
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -88,3 +93,39 @@ def book(make, tmp_path_factory):
     result = make("book", "PROFILE=tiny", f"BUILD={build}", "JOBS=2")
     assert result.returncode == 0, result.stdout + result.stderr
     return build
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine: the pages are not opened in a browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open pages of a built site; at the end nothing may have gone wrong in them, or been asked of the network."""
+    tabs, outside, complaints = [], [], []
+
+    def at(path: Path, width: int = 1280, **options: object):
+        tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        tab.set_default_timeout(PATIENCE)
+        local = ("file:", "data:", "blob:")
+        tab.on("request", lambda r: outside.append(r.url) if not r.url.startswith(local) else None)
+        tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(f"file://{path}")
+        tab.wait_for_load_state("load")
+        tabs.append(tab)
+        return tab
+
+    yield at
+    for tab in tabs:
+        tab.close()
+    assert outside == []
+    assert complaints == []

@@ -13,7 +13,7 @@ from rapp.detectors.linear import LinearAutoencoder, principal_angles
 from rappbook.chapters import toys
 from rappbook.figures import classical as figures
 
-NAMES = [name for name, rival in detectors.DETECTORS.items() if rival.chapter == "05_classical"]
+NAMES = [name for name, method in detectors.DETECTORS.items() if method.chapter == "05_classical"]
 FLOORS = {"pca": 0.98, "linear-ae": 0.98, "ocsvm": 0.97, "iforest": 0.96, "lof": 0.98}
 FLOORS |= {"gmm": 0.75, "kde": 0.75}  # they do not see what leaves the principal components
 
@@ -40,7 +40,7 @@ def rows():
     return normal(300), normal(100), np.concatenate([normal(100), novel]), np.arange(200) >= 100
 
 
-def test_every_classical_rival_has_a_floor():
+def test_every_classical_detector_has_a_floor():
     assert set(FLOORS) == set(NAMES)
 
 

@@ -200,7 +200,7 @@ def test_a_normalisation_of_each_row_alone_may_be_in_either_mode():
     assert set(Pathway(layers, decoder).score(X)) == {"recon", "sap"}
 
 
-def test_a_rivals_network_is_scored_in_eval_mode_whoever_had_it():
+def test_a_detectors_network_is_scored_in_eval_mode_whoever_had_it():
     x = load("digits").x[:60]
     detector = DeepSVDD(image_shape=(8, 8), epochs=1, pretrain_epochs=1, device="cpu").fit(x, x, progress=False)
     expected = detector.scores(x)["score"]

@@ -21,7 +21,6 @@ PER_CLASS = pd.DataFrame({"target": ["0", "1", "1"], "auroc": [0.9, 0.3, 0.4]})
 THEIRS = pd.DataFrame({"target": ["0", "1"], "auroc": [0.95, 0.45]})
 CLOUD = RNG.normal(size=(30, 2))
 CUTS_BY_ROWS = pd.DataFrame({"rows": [9, 9, 99, 99], "kept": [1, 5] * 2, "alpha": [0.1, 0.5] * 2, "auroc": 0.6})
-EPOCHS = ROWS.assign(epoch=[1, 2, 4] * 3, val_error=3.0)
 GRID = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
 FIGURES = {
     "reconstructions": lambda: reconstruction.reconstructions(
@@ -40,7 +39,6 @@ FIGURES = {
     "energies": lambda: why.energies(
         pd.DataFrame({"direction": [1, 4] * 2, "kind": ["normal", "novel"] * 2, "energy": [1.0, 2, 3, 4]})
     ),
-    "over epochs": lambda: why.over_epochs(EPOCHS),
     "scores": lambda: models.by_model(ROWS),
     "classes": lambda: models.by_class(ROWS.assign(target="1", committed=[True, False, False] * 3), {"1": "1"}),
     "pathway of a table": lambda: pathway.pathway(RNG.normal(size=6), RNG.normal(size=6), None, 3),

@@ -12,6 +12,7 @@ from rapp.detectors.f_anogan import FastAnoGAN
 from rapp.detectors.gan import AnoGAN, Generator, Reader, sharpness
 from rapp.detectors.gpnd import GPND, _generalised_gaussian
 from rapp.splits import split
+from rappbook.figures import gans as figures
 
 SIZE = {"width": 8, "latent": 8, "batch": 16, "lr": 1e-3}
 SETTINGS = {
@@ -181,3 +182,26 @@ def test_blurred_images_are_less_sharp(zeros):
     blurred = (zeros[0].reshape(-1, 8, 8) + np.roll(zeros[0].reshape(-1, 8, 8), 1, axis=2)) / 2
     assert (sharpness(blurred.reshape(-1, 64), (8, 8)) < sharpness(zeros[0], (8, 8))).all()
     assert (sharpness(np.ones((2, 64)), (8, 8)) == 0).all()
+
+
+def test_the_mean_of_two_images_costs_half_of_either():
+    one, other = np.eye(2).repeat(8, axis=1)  # 8 pixels differ in one way, 8 in the other
+    figure = figures.mean_of_two(one, other, (one + other) / 2, (4, 4))
+    assert [ax.get_xlabel() for ax in figure.axes] == ["error 8.0", "error 8.0", "error 4.0"]
+
+
+def test_the_balance_has_a_column_for_each_rate_and_a_line_for_each_run(fitted):
+    runs = [fitted[AnoGAN].history] * 2
+    figure = figures.balance({"slow": runs, "usual": runs, "fast": runs})
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["slow", "usual", "fast"]
+    assert [len(ax.lines) for ax in figure.axes] == [4, 4, 4, 5, 5, 5]  # and the dotted one at one half
+    assert [len(legend.get_texts()) for legend in figure.legends] == [2, 2]
+
+
+def test_the_three_ways_differ_in_how_they_get_from_x_to_z():
+    panels = figures.three_ways().axes
+    words = {ax.get_title(): {text.get_text() for text in ax.texts} for ax in panels}
+    assert "search" in words["AnoGAN"]
+    assert "$E$" in words["f-AnoGAN"]
+    assert {"$g$", "$f$"} <= words["GPND"]
+    assert not {"$E$", "$g$"} & words["AnoGAN"]

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from rapp.models import Autoencoder, VariationalAutoencoder, widths
+from rapp import config
+from rapp.models import KINDS, MODELS, Autoencoder, VariationalAutoencoder, widths
+
+
+def test_a_config_can_ask_for_every_model_and_layer_and_for_no_other():
+    assert set(MODELS) == set(config.MODEL_NAMES)
+    assert set(KINDS) == set(config.LAYER_KINDS)
 
 
 def test_widths_are_the_authors():

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from rapp.data import LOADERS, DataError, load, paper
-from rapp.data.paper import ORIGINS, TABLE_1
+from rapp.data.paper import ORIGINS
 from rappbook import parameters, published
 from tests.conftest import ROOT
 
-NAMES = tuple(TABLE_1)
+NAMES = tuple(ORIGINS)
+TABLE_1 = {name: tuple(origin["shape"]) for name, origin in ORIGINS.items()}
 SHAPES = TABLE_1 | {"hrss": (90_515, 18, 2), "sensorless": (7_731, 48, 11)}
 COUNTS = {  # rows of a class, as their publishers and the mirror's list state them
     "steel": {"Pastry": 158, "Z_Scratch": 190, "K_Scatch": 391, "Stains": 72, "Dirtiness": 55, "Bumps": 402,
@@ -41,7 +42,7 @@ NOVEL = {"mill-finished": "unfinished", "mill-inspected": "failed", "hrss": "ano
 
 def mirror(name):
     """The folder with a data set's real files, or a skip that says why."""
-    folder = Path(os.environ.get("RAPP_DATA") or "none") / ORIGINS[name].folder
+    folder = Path(os.environ.get("RAPP_DATA") or "none") / ORIGINS[name]["folder"]
     if not folder.is_dir():
         pytest.skip(f"RAPP_DATA names no folder with {folder.name}: the tests on the real {name} are left out")
     return folder
@@ -59,7 +60,7 @@ def copy(tmp_path, monkeypatch):
     """Make RAPP_DATA a folder of links to a data set's real files; returns the data set's own folder in it."""
 
     def make(name):
-        real, folder = mirror(name), tmp_path / ORIGINS[name].folder
+        real, folder = mirror(name), tmp_path / ORIGINS[name]["folder"]
         folder.mkdir()
         for file in real.iterdir():
             (folder / file.name).symlink_to(file)
@@ -82,7 +83,9 @@ def refused(name):
         load(name)
     text = str(error.value)
     assert "\n" not in text
-    assert all(words in text for words in (name, ORIGINS[name].page, ORIGINS[name].files, ORIGINS[name].folder))
+    assert all(
+        words in text for words in (name, ORIGINS[name]["page"], ORIGINS[name]["files"], ORIGINS[name]["folder"])
+    )
     return text
 
 
@@ -144,9 +147,9 @@ def test_without_files_the_error_says_what_to_fetch_and_where_to_put_it(name, tm
     monkeypatch.setenv("RAPP_CACHE", str(tmp_path))
     text = refused(name)
     assert re.search(r"\S+\.(csv|txt|NNA) is missing", text)
-    assert str(tmp_path / "data" / ORIGINS[name].folder) in text
-    assert f"$RAPP_DATA/{ORIGINS[name].folder}" in text
-    assert ("needs a login" in text) == ("Kaggle" in ORIGINS[name].page)
+    assert str(tmp_path / "data" / ORIGINS[name]["folder"]) in text
+    assert f"$RAPP_DATA/{ORIGINS[name]['folder']}" in text
+    assert ("needs a login" in text) == ("Kaggle" in ORIGINS[name]["page"])
 
 
 def test_files_in_the_cache_are_found(tmp_path, monkeypatch):
@@ -233,7 +236,7 @@ def test_the_whole_of_sensorless_goes_before_a_part_of_it(copy, monkeypatch):
     file = copy("sensorless") / "Sensorless_drive_diagnosis.txt"
     np.savetxt(file, rows, fmt=["%.5g"] * 48 + ["%d"], newline="\r\n")
     assert "has 22 rows × 48 features in 11 classes, expected 58,509 rows × 48" in refused("sensorless")
-    monkeypatch.setitem(paper.TABLE_1, "sensorless", (22, 48, 11))
+    monkeypatch.setitem(ORIGINS["sensorless"], "shape", [22, 48, 11])
     data = load("sensorless")
     np.testing.assert_allclose(data.x, rows[:, :-1], rtol=1e-4)
     assert data.y.tolist() == [str(i % 11 + 1) for i in range(22)]
@@ -242,10 +245,10 @@ def test_the_whole_of_sensorless_goes_before_a_part_of_it(copy, monkeypatch):
 
 def test_every_table_is_named_published_and_cited():
     papers = [name for name, loader in LOADERS.items() if loader is paper.load]
-    assert papers == list(ORIGINS) == list(TABLE_1)
+    assert papers == list(ORIGINS)
     bibliography = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
     for name in NAMES:
-        assert f"{{{ORIGINS[name].citation},\n" in bibliography
+        assert f"{{{ORIGINS[name]['citation']},\n" in bibliography
         assert len(published.means(name, "unimodal")) == 9
         assert f"``{name}``" in load.__doc__
     assert len({published.NAMES[name] for name in NAMES}) == 8

@@ -77,7 +77,7 @@ def test_a_tables_bottleneck_is_as_wide_as_what_explains_its_variance(tmp_path):
     assert config_for("quick", data, "vae", bottleneck=5).bottleneck == 5
 
 
-def test_a_table_gives_linear_rivals_the_width_of_its_bottleneck(blobs):
+def test_a_table_gives_linear_detectors_the_width_of_its_bottleneck(blobs):
     table = replace(blobs, image_shape=None)
     for name in ("pca", "linear-ae"):
         of = config_for("tiny", table, name)

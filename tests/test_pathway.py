@@ -4,7 +4,7 @@ import torch
 from sklearn.covariance import EmpiricalCovariance
 from torch import nn
 
-from rapp.pathway import Pathway, Whitening, encode, nap, project, recon, sap
+from rapp.pathway import FewRowsWarning, Pathway, Whitening, encode, nap, project, recon, sap
 
 
 def linear(weight):
@@ -216,13 +216,116 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match="NaN or infinite"):
         Whitening().fit([torch.tensor([[1.0], [np.nan]])])
     with pytest.raises(ValueError, match=r"shape \(4, 2\) for an input of shape \(4, 3\)"):
-        Pathway([nn.Identity().eval()], lambda h: h[:, :2]).score(torch.ones(4, 3))
+        Pathway([nn.ReLU().eval()], lambda h: h[:, :2]).score(torch.ones(4, 3))
     with pytest.raises(ValueError, match="cut"):
         Whitening(cut=2)
 
 
-def test_arrays_and_encoders_without_layers_are_refused_plainly():
-    with pytest.raises(TypeError, match=r"torch tensor, got ndarray; torch\.as_tensor"):
-        Pathway(ENCODER, DECODER).fit(np.zeros((4, 2)))
+def test_encoders_without_layers_are_refused_plainly():
     with pytest.raises(TypeError, match=r"sequence of layers, .* got Linear"):
         Pathway(nn.Linear(2, 2).eval(), DECODER)
+
+
+class Attributes(nn.Module):
+    """An autoencoder with its layers as attributes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.back = nn.Linear(6, 4), nn.Linear(4, 2), nn.Linear(2, 6)
+        self.eval()
+
+    def forward(self, x):
+        return self.back(self.b(torch.relu(self.a(x))))
+
+
+def test_layers_are_found_by_name_in_any_module():
+    net, x = Attributes(), torch.randn(50, 6)
+    one = Pathway(net, layers=["a", "b"]).fit(x).score(x)
+    same = Pathway([net.a, lambda h: net.b(torch.relu(h))], net.back).fit(x).score(x)
+    for name, values in same.items():
+        np.testing.assert_allclose(one[name], values, rtol=1e-5)
+    encoder = nn.Sequential(net.a, nn.ReLU(), net.b).eval()
+    np.testing.assert_allclose(Pathway(encoder, net.back, layers=["0", "2"]).score(x)["sap"], same["sap"], rtol=1e-5)
+    with_input = Pathway(net, layers=["b"], include_input=True)
+    assert with_input.differences(x).shape == (50, 6 + 2)
+    with pytest.raises(ValueError, match="no layer 'c'; the closest is"):
+        Pathway(net, layers=["a", "c"])
+    with pytest.raises(ValueError, match="'0' ran twice"):
+        Pathway(nn.Sequential(net.a, net.a.__class__(4, 6).eval(), net.a).eval(), nn.Linear(4, 6).eval(), ["0"]).score(
+            x
+        )
+    with pytest.raises(TypeError, match=r"got Attributes, 0 names and no decoder"):
+        Pathway(net)
+
+
+def test_rows_may_be_arrays_or_a_loader():
+    x = torch.randn(64, 2)
+    expected = Pathway(ENCODER, DECODER).fit(x).score(x)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.zeros(64)), batch_size=10)
+    for rows in (x.double().numpy(), loader):
+        scores = Pathway(ENCODER, DECODER).fit(rows).score(rows)
+        for name, values in expected.items():
+            np.testing.assert_allclose(scores[name], values, rtol=1e-5)
+    shuffled = torch.utils.data.DataLoader(x, batch_size=10, shuffle=True)
+    pathway = Pathway(ENCODER, DECODER).fit(shuffled)
+    with pytest.raises(ValueError, match="shuffle=False"):
+        pathway.score(shuffled)
+    with pytest.raises(TypeError, match="got list"):
+        pathway.score(x.tolist())
+
+
+def test_a_tuple_is_refused_or_taken():
+    torch.manual_seed(0)
+    lstm, x = nn.LSTM(2, 3, batch_first=True).eval(), torch.randn(60, 4, 2)
+    back = nn.Linear(3, 2).eval()
+    with pytest.raises(ValueError, match=r"layer 1 of the encoder returned a tuple; .*take=lambda output: output\[0\]"):
+        Pathway([lstm], lambda code: back(code[0])).score(x)
+    taken = Pathway([lstm], lambda code: back(code[0]), take=lambda output: output[0]).score(x)
+    plain = Pathway([lambda x: lstm(x)[0]], back).score(x)
+    np.testing.assert_allclose(taken["sap"], plain["sap"], rtol=1e-5)
+    with pytest.raises(ValueError, match="take made a tuple"):
+        Pathway([lstm], lambda code: back(code[0]), take=lambda output: output).score(x)
+
+
+def test_layers_that_only_pass_numbers_on_count_once():
+    torch.manual_seed(0)
+    a, b, x = nn.Linear(4, 3).eval(), nn.Linear(3, 4).eval(), torch.randn(30, 2, 2)
+    encoder = nn.Sequential(nn.Flatten(), a, nn.Dropout(), nn.Identity()).eval()
+    pathway = Pathway(encoder, lambda h: b(h).view(-1, 2, 2))
+    assert pathway.layers == [2]
+    assert Pathway(encoder, pathway.decoder, include_input=True).layers == [0, 2]
+    assert Pathway(encoder, pathway.decoder, layers=[1, 3]).layers == [1, 3]
+    assert pathway.differences(x).shape == (30, 3)
+
+
+def test_few_rows_are_warned_of():
+    torch.manual_seed(0)
+    wide = [nn.Linear(4, 9).eval()], nn.Linear(9, 4).eval()
+    x = torch.randn(5, 4)
+    with pytest.warns(FewRowsWarning, match="every training row is the same: 5 rows for 4 directions"):
+        np.testing.assert_allclose(Pathway(*wide).fit(x).score(x)["nap"], 0.8, rtol=1e-4)
+    with pytest.warns(FewRowsWarning, match="nearly the same: 7 rows"):
+        Pathway(*wide).fit(torch.randn(7, 4))
+    with pytest.warns(FewRowsWarning, match="is the same: 9 rows for 0 directions"):
+        Pathway(*wide).fit(x[:1].repeat(9, 1))
+
+
+def test_p_values_and_decisions_keep_their_promise():
+    torch.manual_seed(0)
+    x = torch.randn(3000, 2)
+    pathway = Pathway(ENCODER, DECODER).fit(x[:500])
+    with pytest.raises(ValueError, match="call calibrate"):
+        pathway.p_value(x)
+    pathway.calibrate(x[500:699])
+    with pytest.raises(ValueError, match=r"at least 999 held-out normal rows, and there are 199; .* rate of 0.005"):
+        pathway.predict(x, false_alarm_rate=0.001)
+    for score in ("recon", "sap", "nap"):
+        p = pathway.p_value(x[699:], score)
+        assert p.min() == 1 / 200
+        assert p.max() <= 1
+        novel = pathway.predict(x[699:], 0.1, score)
+        assert (novel == (p <= 0.1)).all()
+        assert novel.mean() < 0.2
+    with pytest.raises(ValueError, match="score='mse' is unknown; allowed: recon, sap, nap"):
+        pathway.p_value(x, "mse")

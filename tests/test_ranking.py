@@ -90,3 +90,44 @@ def test_what_was_reported_is_compared_with_whole_means_only(rows, monkeypatch):
     mean, of_one = ranking.reported().to_dict("records")
     assert (mean["classes"], mean["difference"]) == ("0, 1, 2", "in part")
     assert (of_one["classes"], of_one["difference"]) == ("1", "-0.016")
+
+
+def test_advice_names_the_best_of_several_seeds_for_each_question(rows, blobs):
+    other = rows.assign(setting="unimodal", auroc=rows["auroc"].where(rows["method"] != "PCA", rows["auroc"] - 0.3))
+    lucky = rows[(rows["method"] == "PCA") & (rows["seed"] == 0)].assign(method="lucky", auroc=0.99)
+    both = pd.concat([rows, other, lucky, lucky.assign(setting="unimodal")])
+    table = ranking.advice(both, blobs, seconds=5, most=2).set_index("question")
+    assert table["best"]["Several classes are normal"] == "PCA 0.920 ± 0.014, VAE NAP 0.820 ± 0.014"
+    assert table["runs"]["Several classes are normal"] == "6 each"
+    assert table["best"]["One class is normal"].startswith("VAE NAP")
+    assert not table["best"].str.contains("lucky").any()
+    assert "mean place 1.5 of 3" in table["best"]["Either may be the case"]
+    assert table["best"]["At most 5 seconds to train, one class"].startswith("not known")  # all took ten
+    assert table["best"]["No class may be missed (AUROC of the worst), several classes"] == "PCA 0.910, VAE NAP 0.810"
+    dirty = table.loc["10% of the training rows are novel, several classes"]
+    assert dirty["best"].startswith("PCA 0.820 ± 0.014")
+    assert dirty["runs"] == "2 each"
+
+
+def test_side_by_side_has_a_column_per_method_and_says_where_it_is_one_run(rows, blobs):
+    table = ranking.side_by_side(rows[rows["seed"] == 0], blobs, ["PCA", "VAE NAP", "absent"]).set_index("measured")
+    assert table.columns.tolist() == ["PCA", "VAE NAP"]
+    assert table["PCA"]["several normal classes: mean AUROC"] == "0.910 (one seed)"
+    change = table.loc["several normal classes: change from 0% to 10% of novel training rows (one run)"]
+    assert change.tolist() == ["-0.100", "-0.100"]
+
+
+def test_more_samples_compares_the_classes_that_all_methods_have(rows, monkeypatch):
+    clean = rows[(rows["contamination"] == 0) & rows["method"].isin(["PCA", "VAE NAP"])]
+    clean = clean.drop(columns=["method", "chapter"]).assign(n_train=9.0, precision="float32")
+    large = clean.assign(dataset="more", n_train=90.0, auroc=clean["auroc"] + 0.05)
+    large = large[(large["model"] == "vae") | (large["target"] != "2")]
+    rows_of = {"quick": pd.concat([clean, large[large["model"] == "pca"]])}
+    rows_of["paper"] = large[large["model"] == "vae"].assign(profile="paper")
+    monkeypatch.setattr(ranking.published, "our_rows", rows_of.get)
+    table = ranking.more_samples("blobs", "more", ["pca", "vae"]).set_index(["method", "data"])
+    assert table["classes"].unique().tolist() == [2]
+    assert table["training rows"].tolist() == ["9", "90", "9", "90"]
+    assert table["AUROC"]["PCA", "blobs"] == "0.915 ± 0.014"
+    assert table["AUROC"]["VAE NAP", "more"] == "0.865 ± 0.014"
+    assert ranking.more_samples("blobs", "more", ["pca", "kde"]).empty

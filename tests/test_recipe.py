@@ -61,7 +61,7 @@ def test_an_autoencoder_is_what_its_recipe_made(model, layers):
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_a_deep_rival_is_what_its_recipe_made(name):
+def test_a_deep_detector_is_what_its_recipe_made(name):
     detector = detectors.build(detectors.options(name, "tiny"), (28, 28))
     x = rows(64, 784)
     scores = detector.fit(x[:48], x[48:], seed=7, progress=False).scores(x[48:])

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -12,17 +10,6 @@ from tests.conftest import SWAPS
 TINY = TrainingConfig(model="vae", n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
 
 
-def test_over_epochs_is_the_run_that_a_trial_makes(blobs):
-    cell = Cell(replace(TINY, precision="float64"), "1")  # in which a model trained alone is the one of a stack
-    trial = run(blobs, [cell])[0]
-    best = trial.detector.trained.best_epoch
-    table = why_nap_works.over_epochs(blobs, cell, at={best, 4})
-    assert sorted(table["epoch"].unique()) == sorted({best, 4})
-    at_best = table[table["epoch"] == best]
-    assert dict(zip(at_best["score"], at_best["auroc"], strict=True)) == pytest.approx(trial.aurocs(), abs=SWAPS)
-    assert at_best["val_error"].unique() == pytest.approx([trial.detector.val_error])
-
-
 def test_in_double_changes_precision_alone(blobs):
     trial = run(blobs, [Cell(TINY, "1")])[0]
     double = why_nap_works.in_double(trial)
@@ -31,12 +18,6 @@ def test_in_double_changes_precision_alone(blobs):
     np.testing.assert_allclose(d, single, atol=1e-4)
     assert trial.detector.trained.model is not double.detector.trained.model
     assert next(trial.detector.trained.model.parameters()).dtype == torch.float32
-
-
-def test_over_epochs_asks_for_no_epochs_of_the_settings(blobs):
-    one = why_nap_works.over_epochs(blobs, Cell(TINY, "1"), at=[2])
-    other = why_nap_works.over_epochs(blobs, Cell(replace(TINY, epochs=9), "1"), at=[2])
-    assert one.equals(other)
 
 
 @pytest.fixture

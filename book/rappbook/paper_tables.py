@@ -76,7 +76,7 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
     words = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{:.3f}".format
     spread = groups.std().map(words, na_action="ignore").astype(object).fillna("")
     text = groups.mean().map("{:.3f}".format) + spread
-    wide = text.unstack("score")[list(SCORES)].rename(columns=SCORES)
+    wide = text.unstack("score").reindex(columns=list(SCORES)).rename(columns=SCORES)
     n_runs = rows.groupby(["model", "precision", "epochs"])["seed"].nunique()
     wide.insert(0, "runs", n_runs)
     wide = wide.reindex([model for model in MODELS if model in wide.index], level="model").reset_index()
@@ -152,8 +152,9 @@ def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot(index=["setting", "dataset", "model"], columns="score", values=["ours", "paper"])
     gaps = {whose: wide[whose, "nap"] - wide[whose, "recon"] for whose in ("ours", "paper")}
     lost = pd.DataFrame(gaps)[(gaps["ours"] < 0) | (gaps["paper"] < 0)]
-    shown = lost.map("{:+.3f}".format).where(lost.notna(), "pending")
-    return shown.add_prefix("NAP − recon, ").reset_index()
+    shown = lost.map("{:+.3f}".format).where(lost.notna(), "pending").add_prefix("NAP − recon, ")
+    seeds = trained(table[table["score"] == "nap"]).set_index(["setting", "dataset", "model"])["seeds"]
+    return shown.join(seeds.where(shown.iloc[:, 0] != "pending", "")).reset_index()
 
 
 def by_precision(rows: pd.DataFrame) -> pd.DataFrame:

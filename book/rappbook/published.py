@@ -11,8 +11,9 @@ from rapp import evaluation
 from rapp.cache import write_atomically, write_text
 from rapp.data import DataError
 from rapp.experiment import SCORES
-from rapp.grid import ablate, cells
+from rapp.grid import cells
 from rapp.models import MODELS
+from rappbook import ablations as changed
 
 BOOK = Path(__file__).parents[1]
 NAMES = {  # ours → the paper's
@@ -118,18 +119,18 @@ def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> 
 
 
 def ablations(dataset: str = "*") -> pd.DataFrame:
-    """Published rows of ``ablate.collect``, of a data set or of all; none yet: no rows."""
+    """Published rows of ``ablations.collect``, of a data set or of all; none yet: no rows."""
     paths = sorted((BOOK / "results" / "ablations").glob(f"{dataset}.csv"))
     parts = [pd.read_csv(path, dtype={"target": str, "value": str}) for path in paths]
-    return ablate.completed(pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ablate.COLUMNS))
+    return changed.completed(pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=changed.COLUMNS))
 
 
 def publish_ablations(rows: pd.DataFrame) -> list[Path]:
-    """``publish`` for rows of ``ablate.collect``: a file for each data set, apart from all other rows."""
+    """``publish`` for rows of ``ablations.collect``: a file for each data set, apart from all other rows."""
     written = []
     for dataset, new in rows.groupby("dataset"):
         written.append(BOOK / "results" / "ablations" / f"{dataset}.csv")
-        _merge(ablations(str(dataset)), new, ablate.KEY, written[-1])
+        _merge(ablations(str(dataset)), new, changed.KEY, written[-1])
     return written
 
 
@@ -140,8 +141,8 @@ def publish_scores(*folders: Path) -> list[Path]:
         The files: row (in the data set), is_novel, and a column per score.
     """
     written = []
-    for entry, text in cells.kept_scores(*folders):
-        words = re.sub(r"[^\w.]+", "-", entry)
+    for cell, text in cells.kept_scores(*folders):
+        words = re.sub(r"[^\w.]+", "-", cell)
         written.append(BOOK / "results" / "scores" / f"{words}.csv.gz")
         body = gzip.compress(text.encode(), mtime=0)  # without the time, equal scores are equal files
         write_atomically(written[-1], functools.partial(Path.write_bytes, data=body))

@@ -1,13 +1,17 @@
 """Who wins where: every method's AUROC on the same splits, from published rows (``published.our_rows``)."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
 from rapp.data import Dataset
 from rapp.detectors import DETECTORS
 from rapp.detectors.autoencoder import PathwayDetector
 from rapp.experiment import SCORES
-from rappbook import published
+from rappbook import paper_tables, published
 
+UNKNOWN = "not known (one run each or none)"
 CHAPTERS = {"recon": "02_when_reconstruction_fails", "sap": "03_rapp", "nap": "03_rapp"}
 
 
@@ -46,6 +50,26 @@ def by_class(rows: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[wide.mean(axis=1, skipna=False).sort_values(ascending=False, na_position="last").index]
 
 
+def standing(rows: pd.DataFrame) -> pd.DataFrame:
+    """How each method stands, the best mean over classes first; a method that lacks a class has no mean.
+
+    Args:
+        rows: as ``of_setting``.
+
+    Returns:
+        A line per method: mean (over classes and seeds), std (over seeds, of the mean over classes), worst (the lowest
+        class's mean over seeds), runs, seeds, chapter, seconds of training and scoring (of 1,000 rows; over cells).
+    """
+    wide = by_class(rows)
+    of_seed = rows.groupby(["method", "seed", "target"])["auroc"].mean().unstack("target").mean(axis=1, skipna=False)
+    about = rows.groupby("method").agg(
+        chapter=("chapter", "first"), seeds=("seed", "nunique"), runs=("auroc", "size"),
+        seconds=("seconds", "mean"), scoring=("seconds_per_1000", "mean"),
+    )  # fmt: skip
+    means = {"mean": wide.mean(axis=1, skipna=False), "std": of_seed.groupby("method").std(), "worst": wide.min(axis=1)}
+    return about.assign(**means).loc[wide.index]
+
+
 def ranked(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     """The methods of ``of_setting``, the best mean over classes first, for a page.
 
@@ -57,16 +81,8 @@ def ranked(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
         seconds of training and of scoring 1,000 rows (means over cells; for a base model's three scores the same).
     """
     target = data.target()
-    wide = by_class(rows)
-    of_seed = rows.groupby(["method", "seed", "target"])["auroc"].mean().unstack("target").mean(axis=1, skipna=False)
-    spread = of_seed.groupby("method").std()
-    about = rows.groupby("method").agg(
-        chapter=("chapter", "first"), seeds=("seed", "nunique"),
-        seconds=("seconds", "mean"), scoring=("seconds_per_1000", "mean"),
-    )  # fmt: skip
-    about = about.loc[wide.index]
-    mean = wide.mean(axis=1, skipna=False)
-    std = spread[wide.index].map(" ± {:.3f}".format).where(spread[wide.index].notna(), "")
+    wide, about = by_class(rows), standing(rows)
+    mean, std = about["mean"], about["std"].map(" ± {:.3f}".format).where(about["std"].notna(), "")
     worst = [
         f"{low:.3f} ({data.class_name(str(label))})"
         for label, low in zip(wide.idxmin(axis=1), wide.min(axis=1), strict=True)
@@ -85,18 +101,149 @@ def ranked(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     )
 
 
+def several_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of ``compared`` whose method has more than one seed in its setting: a method with one is not judged."""
+    return rows[rows.groupby(["setting", "method"])["seed"].transform("nunique") > 1]
+
+
+def advice(rows: pd.DataFrame, data: Dataset, seconds: float = 5.0, most: int = 3) -> pd.DataFrame:
+    """For each question that a reader may have, the best methods of several seeds, for a page.
+
+    Args:
+        rows: as ``compared``.
+        data: of which data set.
+        seconds: how long training may take where there is little time.
+        most: how many methods to name.
+
+    Returns:
+        question, best (mean AUROC over classes ± its standard deviation over seeds; with contamination over runs), runs
+        (of each of these).
+    """
+    rows = rows[rows["dataset"] == data.name]
+    share = rows["contamination"].max()
+    dirty = rows[(rows["contamination"] == share) & (share > 0)]
+    rows = several_seeds(rows)
+    settings = {name: standing(of_setting(rows, data, name)) for name in ("multimodal", "unimodal")}
+    many, one = (about[about["mean"].notna()] for about in settings.values())
+    places = pd.concat([about["mean"].rank(ascending=False) for about in (many, one)], axis=1).dropna().mean(axis=1)
+    questions = {
+        "Several classes are normal": many,
+        "One class is normal": one,
+        f"At most {seconds:.0f} seconds to train, several classes": many[many["seconds"] <= seconds],
+        f"At most {seconds:.0f} seconds to train, one class": one[one["seconds"] <= seconds],
+        "No class may be missed (AUROC of the worst), several classes": many.assign(mean=many["worst"], std=np.nan),
+        "No class may be missed (AUROC of the worst), one class": one.assign(mean=one["worst"], std=np.nan),
+    }
+    for setting, words in (("multimodal", "several classes"), ("unimodal", "one class")):
+        runs = dirty[dirty["setting"] == setting].groupby("method")["auroc"].agg(["mean", "std", "size"])
+        runs = runs[runs["size"] > 1].rename(columns={"size": "runs"})
+        questions[f"{share:.0%} of the training rows are novel, {words}"] = runs
+    lines = [(question, *_best(about, most)) for question, about in questions.items()]
+    first = places.nsmallest(most)
+    names = ", ".join(f"{name} (mean place {place:.1f} of {len(places)})" for name, place in first.items())
+    lines.insert(2, ("Either may be the case", names or UNKNOWN, _each((many["runs"] + one["runs"])[first.index])))
+    return pd.DataFrame(lines, columns=["question", "best", "runs"])
+
+
+def _best(about: pd.DataFrame, most: int) -> tuple[str, str]:
+    """The best methods of ``standing`` in words, and how many runs each mean is of."""
+    best = about.dropna(subset="mean").nlargest(most, "mean")
+    names = [
+        f"{name} {mean:.3f}" + ("" if pd.isna(std) else f" ± {std:.3f}")
+        for name, mean, std in zip(best.index, best["mean"], best["std"], strict=True)
+    ]
+    return ", ".join(names) or UNKNOWN, _each(best["runs"])
+
+
+def _each(runs: pd.Series) -> str:
+    """How many runs each of a few methods has, in words."""
+    words = runs.astype(int).astype(str)
+    return "–" if words.empty else f"{words.iloc[0]} each" if words.nunique() == 1 else ", ".join(words)
+
+
+def side_by_side(rows: pd.DataFrame, data: Dataset, methods: Sequence[str]) -> pd.DataFrame:
+    """A few methods on everything that was measured of both settings, a column per method, for a page.
+
+    Args:
+        rows: as ``compared``.
+        data: of which data set.
+        methods: by name.
+    """
+    rows = rows[(rows["dataset"] == data.name) & rows["method"].isin(methods)]
+    lines: dict[str, pd.Series] = {}
+    for setting, words in (("multimodal", "several normal classes"), ("unimodal", "one normal class")):
+        about = standing(of_setting(rows, data, setting))
+        std = about["std"].map(" ± {:.3f}".format, na_action="ignore").astype(object).fillna(" (one seed)")
+        lines |= {
+            f"{words}: mean AUROC": about["mean"].map("{:.3f}".format) + std,
+            f"{words}: worst class": about["worst"].map("{:.3f}".format),
+            f"{words}: seconds to train": about["seconds"].map("{:.1f}".format),
+            f"{words}: seconds to score 1,000 rows": about["scoring"].map("{:.2f}".format),
+        }
+        dirty = over_contamination(rows[rows["setting"] == setting], data)
+        change = dirty.pivot_table(index="method", columns="contamination", values="auroc")
+        if change.shape[1] > 1:
+            words += f": change from {change.columns[0]:.0%} to {change.columns[-1]:.0%} of novel training rows"
+            words += f" ({dirty['runs'].max()} runs)" if dirty["runs"].max() > 1 else " (one run)"
+            lines[words] = (change.iloc[:, -1] - change.iloc[:, 0]).map("{:+.3f}".format)
+    table = pd.DataFrame(lines).T.reindex(columns=[name for name in methods if name in set(rows["method"])])
+    return table.fillna("–").rename_axis("measured").reset_index()
+
+
+def more_samples(small: str, large: str, models: Sequence[str]) -> pd.DataFrame:
+    """What more training rows change, multimodal: some methods on a small data set and on a large one of its kind.
+
+    Of the large one an autoencoder's rows are those of the paper's profile (``paper_tables.chosen``). Classes that a
+    method lacks on either are left out for all.
+
+    Args:
+        small, large: the data sets.
+        models: by our names.
+
+    Returns:
+        method, data, training rows, profile, classes, runs, AUROC (mean ± std over seeds) and seconds to score 1,000
+        rows (where it was trained: not all were on one machine); no rows if a method lacks one of the two.
+    """
+    paper = paper_tables.chosen(published.our_rows("paper")).merge(methods(), on=["model", "score"])
+    quick = compared(published.our_rows("quick"), "quick")
+    rows = pd.concat([paper[paper["dataset"] == large], quick[quick["dataset"].isin([small, large])]])
+    rows = rows[(rows["setting"] == "multimodal") & (rows["contamination"] == 0) & rows["model"].isin(list(models))]
+    classes = rows.groupby(["model", "dataset"])["target"].agg(set)
+    common = set.intersection(*classes) if len(classes) == 2 * len(models) else set()
+    rows = rows[rows["target"].isin(common)]
+    rows = rows.assign(dataset=pd.Categorical(rows["dataset"], [small, large]))
+    lines = []
+    for (method, name), part in rows.groupby(["method", "dataset"], observed=True):
+        of_seed = part.groupby("seed")["auroc"].mean()
+        spread = f" ± {of_seed.std():.3f}" if len(of_seed) > 1 else " (one seed)"
+        lines.append(
+            {
+                "method": method,
+                "data": name,
+                "training rows": f"{part['n_train'].mean():,.0f}",
+                "profile": " ".join(part[["profile", "changes"]].iloc[0]).strip(),
+                "classes": len(common),
+                "runs": len(part),
+                "AUROC": f"{of_seed.mean():.3f}{spread}",
+                "s / 1,000 rows": f"{part['seconds_per_1000'].mean():.2f}",
+            }
+        )
+    return pd.DataFrame(lines)
+
+
 def over_contamination(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     """AUROC against contamination: the classes that were trained at every share, of the rows of ``compared``.
 
     Returns:
-        setting, method, contamination, auroc (mean over classes and seeds), classes.
+        setting, method, contamination, auroc (mean over classes and seeds), runs, classes.
     """
     rows = rows[rows["dataset"] == data.name]
     shares = rows["contamination"].nunique()
     seen = rows.groupby(["setting", "method", "target", "seed"])["contamination"].transform("nunique")
     rows = rows[(seen == shares) & (shares > 1)]
     grouped = rows.groupby(["setting", "method", "contamination"], as_index=False)
-    return grouped.agg(auroc=("auroc", "mean"), classes=("target", lambda classes: ", ".join(sorted(set(classes)))))
+    classes = ("target", lambda labels: ", ".join(sorted(set(labels))))
+    return grouped.agg(auroc=("auroc", "mean"), runs=("auroc", "size"), classes=classes)
 
 
 def out_of_distribution(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
@@ -115,7 +262,7 @@ def reported() -> pd.DataFrame:
     """The rivals' one-class AUROCs as reported (book/paper/rivals.csv) beside all of ours on the same data, for a page.
 
     Returns:
-        data, method, profile, classes (ours), ours, reported, difference (of a mean over some classes: "in part").
+        data, method, profile, classes and runs (ours), ours, reported, difference (of a mean over some: "in part").
     """
     theirs = pd.read_csv(published.BOOK / "paper" / "rivals.csv", dtype={"target": str}).fillna({"target": ""})
     ours = published.all_rows()
@@ -136,6 +283,7 @@ def reported() -> pd.DataFrame:
                     "method": DETECTORS[model].title,
                     "profile": f"{profile} {changes}".strip(),
                     "classes": ", ".join(classes),
+                    "runs": len(part),
                     "ours": f"{part['auroc'].mean():.3f}",
                     "reported": f"{line['auroc']:.3f}" + ("" if line["target"] else " (mean)"),
                     "difference": f"{part['auroc'].mean() - line['auroc']:+.3f}" if whole else "in part",

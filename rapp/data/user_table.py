@@ -43,7 +43,7 @@ def read(path: str, label: str | None) -> Dataset:
         raise DataError(f"dataset {path!r}: there is no such file")
     try:
         is_parquet = file.suffix.lower() == ".parquet"
-        _refuse_twice(file.name, _parquet_header(file) if is_parquet else _csv_header(file))
+        refuse_twice(file.name, _parquet_header(file) if is_parquet else _csv_header(file))
         frame = pd.read_parquet(file) if is_parquet else pd.read_csv(file, low_memory=False)
         if not isinstance(frame.index, pd.RangeIndex) and not is_parquet:
             raise DataError(
@@ -88,7 +88,7 @@ def _csv_header(file: Path) -> list[str]:
     return line.iloc[0].str.removeprefix("\ufeff").tolist()
 
 
-def _refuse_twice(table: str, header: list[str]) -> None:
+def refuse_twice(table: str, header: list[str]) -> None:
     """Names that differ by spaces around them count as one: nobody means two columns by that."""
     times = Counter(name.strip() for name in header if name.strip())
     if twice := [name for name, n in times.items() if n > 1]:
@@ -139,12 +139,8 @@ def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tup
     dropped: dict[str, list[str]] = {}
     suspects: list[str] = []
     for name in frame.columns:
-        column = frame[name]
-        _refuse_missing(table, column)
-        text = not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
-        if text:
-            column = _numbers_or_text(table, column)
-        told, reason = _tells(column, y), _useless(column)
+        column = check_column(table, frame[name])
+        told, reason = _tells(column, y), useless(column)
         if not reason and told == "all":
             reason = f"the label {label!r} under another name (each class has one value of its own)"
         if not reason and told:
@@ -152,7 +148,7 @@ def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tup
         if reason:
             dropped.setdefault(reason, []).append(name)
         elif pd.api.types.is_numeric_dtype(column):
-            kept.append(_finite(table, column.astype(np.float64)).to_frame())
+            kept.append(column.astype(np.float64).to_frame())
         else:
             kept.append(pd.get_dummies(column.astype(str), prefix=name, dtype=np.float64))
     if not kept:
@@ -190,17 +186,25 @@ def _refuse_missing(table: str, column: pd.Series) -> None:
         )
 
 
-def _finite(table: str, column: pd.Series) -> pd.Series:
-    if infinite := int(np.isinf(column).sum()):
-        first = int(np.isinf(column).to_numpy().argmax())
+def check_column(table: str, column: pd.Series) -> pd.Series:
+    """A column whose values are all there: numbers, and text that is none.
+
+    Raises:
+        DataError: values that are missing or infinite, or text among numbers, with the first such row.
+    """
+    _refuse_missing(table, column)
+    if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)):
+        column = numbers_or_text(table, column)
+    infinite = np.isinf(column.to_numpy(np.float64)) if pd.api.types.is_numeric_dtype(column) else np.zeros(1, bool)
+    if infinite.any():
         raise DataError(
-            f"{table}: column {column.name!r} has {infinite} infinite values, the first in data row {first + 1}; "
-            f"replace them or remove those rows"
+            f"{table}: column {column.name!r} has {infinite.sum()} infinite values, the first in data row "
+            f"{infinite.argmax() + 1}; replace them or remove those rows"
         )
     return column
 
 
-def _numbers_or_text(table: str, column: pd.Series) -> pd.Series:
+def numbers_or_text(table: str, column: pd.Series) -> pd.Series:
     """Text as numbers where all of it is; refused where half of it is, for that is a slip."""
     numbers = pd.to_numeric(column, errors="coerce")
     share = numbers.notna().mean()
@@ -213,7 +217,8 @@ def _numbers_or_text(table: str, column: pd.Series) -> pd.Series:
     return numbers if share == 1 else column
 
 
-def _useless(column: pd.Series) -> str:
+def useless(column: pd.Series) -> str:
+    """Why a column cannot be a feature; "" if it can."""
     different = column.nunique()
     if different == 1:
         return "constant"

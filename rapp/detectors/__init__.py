@@ -36,9 +36,9 @@ class Known:
 
 PATHWAY = ("nap", "sap", "recon")
 DETECTORS: dict[str, Known] = {
-    "ae": Known(PathwayDetector, "AE", "04_base_models", PATHWAY, {"model": "ae"}),
-    "vae": Known(PathwayDetector, "VAE", "04_base_models", PATHWAY, {"model": "vae"}),
-    "aae": Known(PathwayDetector, "AAE", "04_base_models", PATHWAY, {"model": "aae"}),
+    "ae": Known(PathwayDetector, "AE", "04_base_models", PATHWAY),
+    "vae": Known(PathwayDetector, "VAE", "04_base_models", PATHWAY),
+    "aae": Known(PathwayDetector, "AAE", "04_base_models", PATHWAY),
     "pca": Known(PCAReconstruction, "PCA", "05_classical", ("recon",)),
     "linear-ae": Known(LinearAutoencoder, "Linear autoencoder", "05_classical", ("recon",)),
     "ocsvm": Known(OneClass, "One-class SVM", "05_classical", ("score",)),
@@ -88,8 +88,8 @@ def make(name: str, image_shape: tuple[int, int] | None = None, profile: str = "
     Raises:
         ValueError: naming the value and what is allowed.
     """
-    check_name(profile)
     if known(name).detector is PathwayDetector:
+        check_name(profile)
         return PathwayDetector(image_shape=image_shape, model=name, profile=profile, changes=changes)
     return build(options(name, profile, **changes), image_shape)
 
@@ -111,7 +111,6 @@ def config_for(profile: str, data: Dataset, name: str, **changes: Any) -> Config
     Raises:
         ParameterError: naming the value and what is allowed.
     """
-    check_name(profile)
     method, is_image = known(name), data.image_shape is not None
     if method.detector is PathwayDetector:
         return training_config(profile, name, data.x, is_image, **changes)
@@ -128,6 +127,7 @@ def options(name: str, profile: str = "paper", **changes: Any) -> DetectorOption
     Raises:
         ParameterError: naming the value and what is allowed.
     """
+    check_name(profile)
     method = known(name)
     if unknown := sorted(set(changes) - set(method.allowed())):
         raise ParameterError(f"{name} has no parameter {unknown[0]!r}; allowed: {', '.join(method.allowed())}")

@@ -1,5 +1,6 @@
 """The paper's method as a detector: an autoencoder, scored along its projection pathway."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from rapp.cache import sha256
 from rapp.config import PROFILES, SMALL, ParameterError, TrainingConfig, check_name, resolve_device
-from rapp.detectors.base import Detector
-from rapp.pathway import Pathway, Whitening, nap, sap
+from rapp.detectors.base import Detector, Rows
+from rapp.pathway import FewRowsWarning, Pathway, Whitening, nap, sap
 from rapp.progress import Progress, say
 from rapp.stacks import cache_files, model_key, stack_size, train_stack
 from rapp.threads import pinned
@@ -93,19 +94,17 @@ class PathwayDetector(Detector):
     def __post_init__(self) -> None:
         changed(TrainingConfig(self.model), **self.changes)  # it says what it cannot do
 
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:
+        self._fit_checked([self], [(train, validation, seed)], cache, progress, fill=0)
+        return self.seconds
+
     @classmethod
-    def fit_all(
-        cls,
-        detectors: Sequence[Self],
-        rows: Sequence[tuple[np.ndarray, np.ndarray, int]],
-        cache: Path | None = None,
-        progress: bool = True,
-        fill: int = 0,
+    def _fit_checked(
+        cls, detectors: Sequence[Self], rows: Sequence[Rows], cache: Path | None, progress: bool, fill: int
     ) -> None:
-        """Train together what can, then fit each pathway on its training rows; see ``Detector.fit_all``."""
+        """Train together what can, then fit each pathway on its training rows."""
         inputs, configs = [], []
-        for detector, (train, validation, seed) in zip(detectors, rows, strict=True):
-            parts = detector._checked_training(train, validation)
+        for detector, (*parts, seed) in zip(detectors, rows, strict=True):
             x_train, x_val = (torch.as_tensor(np.asarray(part, dtype=np.float32)) for part in parts)
             inputs.append((x_train, x_val, seed))
             configs.append(detector.config or detector._config_of(np.concatenate(parts)))
@@ -122,8 +121,9 @@ class PathwayDetector(Detector):
         self.best_epoch, self.stack = trained.best_epoch, trained.stack
         self.val_error = min(entry["val_error"] for entry in trained.history)
         self.whitening, self._n_features = Whitening(), x_train.shape[1]
-        with pinned(SCORING_THREADS):
-            self.pathway(whitening=self.whitening).fit_quietly(self.tensor(x_train))
+        with pinned(SCORING_THREADS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewRowsWarning)  # the book's small networks; chapter 11 says what it costs
+            self.pathway(whitening=self.whitening).fit(self.tensor(x_train))
         self._fitted = True
         return self
 

@@ -21,6 +21,7 @@ from rapp.progress import Progress, say
 from rapp.threads import pinned
 
 CHUNK = 1024  # rows scored at once
+Rows = tuple[np.ndarray, np.ndarray, int]  # to train on, to validate on (N, n_features each), and the seed
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Detector(ABC):
     def fit_all(
         cls,
         detectors: Sequence[Self],
-        rows: Sequence[tuple[np.ndarray, np.ndarray, int]],
+        rows: Sequence[Rows],
         cache: Path | None = None,
         progress: bool = True,
         fill: int = 0,
@@ -105,12 +106,21 @@ class Detector(ABC):
             fill: for detectors that train as a stack: 0 for stacks of the usual size; else one stack of all of them,
                 which copies fill up to ``fill`` networks.
         """
+        pairs = zip(detectors, rows, strict=True)
+        checked = [(*detector._checked_training(train, val), seed) for detector, (train, val, seed) in pairs]
+        cls._fit_checked(detectors, checked, cache, progress, fill)
+        for detector in detectors:
+            detector._fitted = True
+
+    @classmethod
+    def _fit_checked(
+        cls, detectors: Sequence[Self], rows: Sequence[Rows], cache: Path | None, progress: bool, fill: int
+    ) -> None:
+        """``fit_all`` on checked rows: one detector after the other, unless a subclass trains several together."""
         for detector, (train, validation, seed) in zip(detectors, rows, strict=True):
-            train, validation = detector._checked_training(train, validation)
             start = time.perf_counter()
             seconds = detector._fit(train, validation, seed, cache, progress)
             detector.seconds = time.perf_counter() - start if seconds is None else seconds
-            detector._fitted = True
 
     def _checked_training(self, train: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._fitted, self.where, self.seconds = False, "cpu", 0.0
@@ -153,14 +163,11 @@ class Detector(ABC):
             raise ValueError(f"{name}: {bad} of {len(x)} rows have NaN or infinite values; leave them out or fill them")
         return x
 
+    @abstractmethod
     def _fit(
         self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool
     ) -> float | None:
-        """Learn from rows that have been checked; returns the seconds of training, if they were not spent here.
-
-        A subclass overrides this, or ``fit_all`` where several train together.
-        """
-        raise NotImplementedError
+        """Learn from rows that have been checked; returns the seconds of training, if they were not spent here."""
 
     @abstractmethod
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,45 +1,19 @@
-"""One thing changed at a time: what chapter 11 trains and scores beyond the paper."""
+"""One thing changed at a time, on networks that are trained: what chapter 11 scores beyond the paper."""
 
 import copy
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 
 from rapp import evaluation
-from rapp.config import TrainingConfig
-from rapp.data import Dataset
 from rapp.detectors.autoencoder import SCORING_THREADS
-from rapp.experiment import Cell, Trial, untrained
-from rapp.grid.ablate import scored, trained_at
+from rapp.experiment import Trial
 from rapp.threads import pinned
-from rapp.training import Run
 from rappbook.chapters import whitenings
-
-
-def over_epochs(data: Dataset, cell: Cell, at: Collection[int]) -> pd.DataFrame:
-    """AUROCs of one training run after some of its epochs, by the weights of that epoch and not by the best so far.
-
-    Args:
-        data: the data set.
-        cell: what to train; of its config, ``epochs`` counts for nothing.
-        at: epochs to score after, counted from 1; the last one ends the run. Nothing is cached.
-
-    Returns:
-        epoch, val_error, score, auroc, seed.
-    """
-    config, fresh = cell.config, untrained(data, cell)
-    assert isinstance(config, TrainingConfig)
-    train, val = (torch.from_numpy(fresh.x(part)) for part in ("train", "val"))
-    run, parts = Run(train, val, replace(config, epochs=max(at)), cell.seed), []
-    for trained in trained_at(run, at, best=False):
-        aurocs = scored(data, cell, fresh.split, fresh.features, trained).rows()[["score", "auroc", "seed"]]
-        parts.append(aurocs.assign(epoch=trained.best_epoch, val_error=trained.history[-1]["val_error"]))
-    return pd.concat(parts, ignore_index=True)
 
 
 def in_double(trial: Trial) -> Trial:
@@ -65,13 +39,16 @@ def differences(trial: Trial, part: str) -> np.ndarray:
         return trial.detector.pathway().differences(trial.tensor(part)).cpu().numpy()
 
 
-def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iterable[int]) -> pd.DataFrame:
+def whitening_sweep(
+    trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iterable[int], whole: PCA | None = None
+) -> pd.DataFrame:
     """AUROC of NAP by every way of ``whitenings``, fitted on some or all of the training rows.
 
     Args:
         trial: trained and scored.
         d, d_test: its ``differences`` of training and test rows, which take a while to make.
         sizes: training rows to fit on; more than there are means all. Fewer are drawn at random by the trial's seed.
+        whole: ``whitenings.decompose`` of all training rows, where it is there already.
 
     Returns:
         way, rows, value, auroc, seed. The ways: "directions" (value: how many leading ones are kept), "rank" (all that
@@ -81,7 +58,7 @@ def whitening_sweep(trial: Trial, d: np.ndarray, d_test: np.ndarray, sizes: Iter
     order = np.random.default_rng(trial.cell.seed).permutation(len(d))
     parts = []
     for n in sorted({min(n, len(d)) for n in sizes}):
-        fitted = whitenings.decompose(d[order[:n]])
+        fitted = whole if whole is not None and n == len(d) else whitenings.decompose(d[order[:n]])
         most, kept_all = len(fitted.singular_values_), independent(trial, n)
         kept = np.unique([*np.geomspace(1, kept_all, 25).astype(int), max(1, kept_all // 2), kept_all])
         alphas = np.append(np.geomspace(1e-6, 1, 13), ledoit_wolf_shrinkage(d[order[:n]].astype(np.float64)))

@@ -13,7 +13,7 @@ def boundaries(maps: dict[str, Map]) -> Figure:
     """What a detector takes for normal in the plane, a panel for each shape of the normal points."""
     figure, axes = style.subplots(1, len(maps), figsize=(6.8, 2.6), sharex=True, sharey=True)
     for ax, (shape, plane) in zip(axes, maps.items(), strict=True):
-        ax.contourf(*plane.grid, plane.values > plane.cut, levels=[-0.5, 0.5, 1.5], colors=["white", "0.88"])
+        ax.contourf(*plane.grid, plane.values > plane.cut, levels=[-0.5, 0.5, 1.5], colors=[style.PAPER, "0.88"])
         ax.contour(*plane.grid, plane.values, levels=[plane.cut], colors="black", linewidths=1.5, linestyles="solid")
         ax.scatter(*plane.normal.T, s=7, color=style.NORMAL, alpha=0.6, linewidths=0)
         ax.set_title(f"{shape}\nAUROC {plane.auroc:.2f}", fontsize=12)

@@ -1,5 +1,7 @@
 """Figures of chapter 07: what a GAN makes, how it is searched, how it learns."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -52,29 +54,30 @@ def search(x: np.ndarray, path: Path, image_shape: tuple[int, int], names: tuple
     return figure
 
 
-def balance(histories: dict[str, list[dict]]) -> Figure:
-    """Losses, and how real the discriminator takes training and generated images to be, a column for each run.
+def balance(histories: dict[str, list[list[dict]]]) -> Figure:
+    """Losses, and how real the discriminator takes training and generated images to be, a column for each kind of run.
 
     Args:
-        histories: title → ``AnoGAN.history``.
+        histories: title → ``AnoGAN.history`` of each run.
     """
     figure, axes = style.subplots(2, len(histories), figsize=(6.8, 4.4), sharex=True, sharey="row", squeeze=False)
     lines = [
         {"discriminator": (DISCRIMINATOR, "-", "discriminator"), "generator": (GENERATOR, "--", "generator")},
         {"real": (style.NORMAL, "-", "training images"), "made": (style.NOVEL, "--", "generated images")},
     ]
-    for column, (title, history) in zip(axes.T, histories.items(), strict=True):
-        course = pd.DataFrame(history)
+    for column, (title, runs) in zip(axes.T, histories.items(), strict=True):
         for ax, curves in zip(column, lines, strict=True):
             for name, (colour, dashes, label) in curves.items():
-                ax.plot(course["epoch"], course[name], dashes, color=colour, label=label)
+                for i, course in enumerate(map(pd.DataFrame, runs)):
+                    ax.plot(course["epoch"], course[name], dashes, color=colour, label=label if i == 0 else None)
         column[0].set_title(title, fontsize=12)
         column[1].axhline(0.5, color="black", linewidth=1, linestyle=":")
         column[1].set(xlabel="epoch", ylim=(0, 1))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("taken for real")
-    for ax in axes[:, -1]:
-        ax.legend(frameon=False, fontsize=10)
+    look = {"frameon": False, "fontsize": 11, "ncols": 2}
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", **look)
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", **look)
     return figure
 
 
@@ -108,10 +111,61 @@ def error_against_auroc(rows: pd.DataFrame) -> Figure:
                 ax.annotate(f"{at.size}", (at.error, at.auroc), above, textcoords="offset points", fontsize=10)
         style.coin(ax)
         ax.set(xscale="log", xlabel="reconstruction error", title=setting)
-        ax.xaxis.set_major_locator(LogLocator(10, (1, 3), numticks=8))
+        wide = np.ptp(np.log10(rows["error"])) > 2  # then labels at every 3, too, would lie over each other
+        ax.xaxis.set_major_locator(LogLocator(10, (1,) if wide else (1, 3), numticks=5 if wide else 8))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
         ax.margins(x=0.12, y=0.1)
     axes[0, 0].set_ylabel("AUROC")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
     return figure
+
+
+def mean_of_two(one: np.ndarray, other: np.ndarray, answer: np.ndarray, image_shape: tuple[int, int]) -> Figure:
+    """Two images and an answer to "one of the two", (n_features,) each, with their mean squared errors as answers."""
+    figure, axes = style.subplots(1, 3, figsize=(5.4, 2.2))
+    for ax, (name, image) in zip(axes, {"$a$": one, "$b$": other, "answer": answer}.items(), strict=True):
+        _image(ax, image, image_shape)
+        error = (np.square(image - one).sum() + np.square(image - other).sum()) / 2
+        ax.set(title=name, xlabel=f"error {error:.1f}")
+    return figure
+
+
+X, Z, MADE = (0.17, 0.86), (0.5, 0.3), (0.83, 0.86)  # places of x, its latent vector and the image made of that
+WAYS = {  # method → names of encoder and generator, of the image made, of what joins both; what is compared; the price
+    "AnoGAN": ("", "$G$", "$G(z)$", "search", "pixels, and\nfeatures of $D$", "many steps an image"),
+    "f-AnoGAN": ("$E$", "$G$", "$G(E(x))$", "", "pixels, and\nfeatures of the critic", "one pass"),
+    "GPND": ("$g$", "$f$", "$f(g(x))$", "", "the distance $r$, and\nhow usual $z$ is", "one pass and slopes of $f$"),
+}
+
+
+def three_ways() -> Figure:
+    """AnoGAN, f-AnoGAN and GPND side by side: from x by z to an image, and what is compared."""
+    figure, axes = style.subplots(1, 3, figsize=(6.8, 3.7))
+    for ax, (title, (encoder, generator, made, search, compared, price)) in zip(axes, WAYS.items(), strict=True):
+        ax.set(xlim=(0, 1), ylim=(-0.32, 1))
+        ax.set_title(title, fontsize=13)
+        ax.axis("off")
+        for (x, y), text, ink in ((X, "$x$", style.INPUT), (Z, "$z$", "0.2"), (MADE, "", style.RECONSTRUCTION)):
+            ax.scatter(x, y, s=560, facecolor=style.PAPER, edgecolor=ink, linewidth=1.8, zorder=2)
+            ax.text(x, y, text or r"$\hat x$", ha="center", va="center", fontsize=14, color=ink, zorder=3)
+        _arrow(ax, X, MADE, "<->", "0.2")
+        ax.text(0.5, 0.9, "compare", ha="center", fontsize=11)
+        _arrow(ax, Z, MADE, "-|>", style.RECONSTRUCTION)
+        ax.text(0.72, 0.53, generator, fontsize=13, color=style.RECONSTRUCTION)
+        if encoder:
+            _arrow(ax, X, Z, "-|>", style.INPUT)
+            ax.text(0.28, 0.53, encoder, fontsize=13, ha="right", color=style.INPUT)
+        else:
+            _arrow(ax, (0.5, 0.86), Z, "-|>", "0.2", linestyle="--", shrinkA=2)
+            ax.text(0.46, 0.66, search, fontsize=11, ha="right")
+        ax.text(0.5, 0.06, rf"$\hat x = $ {made}", ha="center", fontsize=12, color=style.RECONSTRUCTION)
+        ax.text(0.5, -0.14, compared, ha="center", va="center", fontsize=11)
+        ax.text(0.5, -0.32, price, ha="center", fontsize=11, color="0.35")
+    return figure
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], style: str, ink: str, **more: Any) -> None:
+    """An arrow between two of the places."""
+    look = {"arrowstyle": style, "color": ink, "linewidth": 1.6, "shrinkA": 15, "shrinkB": 15, "mutation_scale": 14}
+    ax.annotate("", end, start, arrowprops=look | more)

@@ -1,5 +1,6 @@
 """Figures of chapters 03 and 04: scores by model and by class."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -57,4 +58,20 @@ def by_class(rows: pd.DataFrame, names: dict[str, str]) -> Figure:
     last.set_xticks(range(len(order)), list(names.values()), rotation=0 if max(map(len, names.values())) < 3 else 35)
     last.set(xlabel="novel class", xlim=(-0.6, len(order) - 0.4))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
+    return figure
+
+
+def latent(maps: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+    """Codes of two numbers, a panel for each model: codes (N, 2), labels (N,), whether each is novel (N,)."""
+    figure, axes = style.subplots(1, len(maps), figsize=(6.8, 3.4), squeeze=False)
+    for ax, (model, (codes, y, is_novel)) in zip(axes[0], maps.items(), strict=True):
+        kinds = sorted(set(y[~is_novel].tolist()))
+        for i, kind in enumerate(kinds):
+            shade = f"{0.35 + 0.45 * i / max(1, len(kinds) - 1):.3f}"
+            ax.scatter(*codes[(y == kind) & ~is_novel].T, s=6, color=shade, linewidths=0, rasterized=True)
+        ax.scatter(*codes[is_novel].T, s=8, color=style.NOVEL, linewidths=0, alpha=0.7, label="novel", rasterized=True)
+        reach = np.quantile(codes, [0.005, 0.995])
+        ax.set(title=style.MODEL_NAMES[model], xlabel="first number", xlim=reach, ylim=reach)
+    axes[0, 0].set_ylabel("second number")
+    axes[0, 0].legend(frameon=False, fontsize=10)
     return figure

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
+from rappbook.chapters.sphere import Course
 from rappbook.figures import style
 
 LINES = {"unimodal": "0.1", "multimodal": "0.6"}  # shades of grey: colours mean normal and novel
@@ -117,4 +119,30 @@ def distances(
     axes[-1, 0].set_xlabel("distance to the centre")
     marks = [axes[0, 0].scatter([], [], marker="s", s=80, color=colour) for colour in (style.NORMAL, style.NOVEL)]
     figure.legend(marks, ["normal class", "novel class"], frameon=False, ncols=2, loc="outside upper center")
+    return figure
+
+
+def drawn_together(course: Course) -> Figure:
+    """Codes drawn to a centre (above), and what of the plane lies in the sphere (below), a column for each moment.
+
+    The star is the novel point nearest to the middle of the plane.
+    """
+    star = np.argmin(np.linalg.norm(course.novel, axis=1))
+    figure, axes = style.subplots(2, len(course.moments), figsize=(6.8, 4.2))
+    for (above, below), moment in zip(axes.T, course.moments, strict=True):
+        for ax, normal, novel in ((above, moment.normal, moment.novel), (below, course.normal, course.novel)):
+            ax.scatter(*normal.T, s=9, color=style.NORMAL, alpha=0.9, linewidths=0, label="normal")
+            ax.scatter(*novel.T, s=9, color=style.NOVEL, marker="s", linewidths=0, label="novel")
+            ax.scatter(*novel[star], s=110, color=style.NOVEL, marker="*", edgecolors="black", zorder=3)
+            ax.set(xticks=[], yticks=[], aspect="equal")
+        above.add_patch(Circle(tuple(course.c), moment.radius, fill=False, color="black", linewidth=1.5))
+        above.scatter(*course.c, marker="+", s=70, color="black", zorder=3)
+        reach = 4 * moment.radius
+        above.set(title=f"{moment.steps} steps" if moment.steps else "untrained", xlabel=f"$R$ = {moment.radius:.2g}")
+        above.set(xlim=course.c[0] + np.array([-reach, reach]), ylim=course.c[1] + np.array([-reach, reach]))
+        below.contourf(*course.grid, moment.d, levels=[moment.radius, np.inf], colors=["0.88"], zorder=0)
+        below.contour(*course.grid, moment.d, levels=[moment.radius], colors="black", linewidths=1.5)
+    axes[0, 0].set_ylabel("codes")
+    axes[1, 0].set_ylabel("points")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center")
     return figure

@@ -12,7 +12,7 @@ LIMIT = 0.2  # differences beyond are drawn in the strongest colour
 
 
 def differences(table: pd.DataFrame) -> Figure:
-    """Ours minus the paper's for every number of Table 2, a panel per setting; what is pending stays empty.
+    """Ours minus the paper's for every number of Table 2, a panel per setting, ° at one seed; what is pending is empty.
 
     Args:
         table: as ``paper_tables.table2``.
@@ -20,16 +20,21 @@ def differences(table: pd.DataFrame) -> Figure:
     settings = list(dict.fromkeys(table["setting"]))
     rows = [table.loc[table["setting"] == setting, "dataset"].nunique() for setting in settings]
     figure, axes = style.subplots(
-        len(settings), 1, figsize=(6.8, 0.34 * sum(rows) + 2.2), height_ratios=rows, squeeze=False
+        len(settings), 1, figsize=(5.8, 0.27 * sum(rows) + 1.7), height_ratios=rows, squeeze=False
     )
     for ax, setting in zip(axes[:, 0], settings, strict=True):
         part = table[table["setting"] == setting]
         columns = [(model, score) for model in style.MODEL_NAMES for score in style.SCORE_COLOURS]
-        wide = part.pivot(index="dataset", columns=["model", "score"], values="difference")
-        wide = wide.reindex(index=list(dict.fromkeys(part["dataset"])), columns=pd.MultiIndex.from_tuples(columns))
+        text = part["difference"].map("{:+.2f}".format).str.replace("0.", ".") + np.where(part["seeds"] == 1, "°", "")
+        wide, texts = (
+            part.assign(text=text)
+            .pivot(index="dataset", columns=["model", "score"], values=values)
+            .reindex(index=list(dict.fromkeys(part["dataset"])), columns=pd.MultiIndex.from_tuples(columns))
+            for values in ("difference", "text")
+        )
         sns.heatmap(
-            wide.astype(float), ax=ax, cmap="RdBu", center=0, vmin=-LIMIT, vmax=LIMIT, annot=True, fmt="+.2f",
-            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 10},
+            wide.astype(float), ax=ax, cmap="RdBu", center=0, vmin=-LIMIT, vmax=LIMIT, annot=texts, fmt="",
+            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 11},
         )  # fmt: skip
         ax.set_facecolor("0.92")
         ax.set(title=setting, xlabel="", ylabel="")
@@ -69,7 +74,8 @@ def slopes(table: pd.DataFrame, setting: str) -> Figure:
             ax.plot(range(3), block["paper"], color=colour, linestyle=":", label=f"{style.MODEL_NAMES[model]}, paper")
         style.coin(ax)
         in_part = table.loc[(table["dataset"] == name) & table["ours"].notna(), "partial"].any()
-        ax.set_title(f"{name} (in part)" if in_part else name, fontsize=12)
+        one_seed = table.loc[(table["dataset"] == name) & table["ours"].notna(), "seeds"].max() == 1
+        ax.set_title(name + (" (in part)" if in_part else " (one seed)" if one_seed else ""), fontsize=12)
         ax.set_xticks(range(3), ["recon", "SAP", "NAP"], fontsize=10)
     for ax in axes.flat[len(known) :]:
         ax.set_axis_off()

@@ -1,11 +1,14 @@
 """Figures of chapter 03: the projection pathway and the scores along it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyBboxPatch
 
+from rappbook.chapters.curve import Plane
 from rappbook.figures import style
 
 
@@ -27,10 +30,11 @@ def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int] | Non
         ax.imshow(
             image.reshape(image_shape or (-1, 1)), "gray", vmin=low, vmax=high, extent=place, zorder=2, aspect="auto"
         )
-        ax.text(0.6, y + 0.68, label, ha="center", va="bottom", fontsize=13)
+        ink = style.INPUT if label == "$x$" else style.RECONSTRUCTION
+        ax.text(0.6, y + 0.68, label, ha="center", va="bottom", fontsize=13, color=ink)
     places = [(2.4, 1.3, "1"), (4.2, 1.0, "2"), (6.9, 0.6, str(n_layers))]
     for (left, height, i), before in zip(places, [1.2, 2.75, 4.55], strict=True):
-        for y, name, colour in ((3.2, rf"$h_{{{i}}}$", "0.35"), (0.8, rf"$\hat h_{{{i}}}$", "0.65")):
+        for y, name, colour in ((3.2, rf"$h_{{{i}}}$", style.INPUT), (0.8, rf"$\hat h_{{{i}}}$", style.RECONSTRUCTION)):
             box = (left, y - height / 2)
             ax.add_patch(FancyBboxPatch(box, 0.3, height, boxstyle="round,pad=0.03", color=colour, alpha=0.7))
             ax.text(left + 0.45, y, name, ha="left", va="center", fontsize=14)
@@ -47,6 +51,26 @@ def pathway(x: np.ndarray, x_hat: np.ndarray, image_shape: tuple[int, int] | Non
 
 def _arrow() -> dict:
     return {"arrowstyle": "-|>", "color": "0.25", "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
+
+
+def planes(drawn: Sequence[Plane]) -> Figure:
+    """What an autoencoder of points in the plane does to a normal and to a novel one, a panel for each plane."""
+    figure, axes = style.subplots(1, len(drawn), figsize=(9, 3.4))
+    for ax, plane in zip(axes, drawn, strict=True):
+        ax.scatter(*plane.normal.T, s=6, color="0.6", alpha=0.5, linewidths=0, label="normal points")
+        ax.plot(*plane.manifold.T, color=style.RECONSTRUCTION, linewidth=2, label="all that the network can answer")
+        for i, marker in enumerate("os"):
+            sample, copy = plane.samples[i], plane.copies[i]
+            ax.annotate("", copy, sample, arrowprops={"arrowstyle": "->", "color": "0.3", "linewidth": 1.3})
+            names = ("a normal sample", "a novel sample")
+            ax.scatter(*sample, s=55, marker=marker, color=style.INPUT, zorder=3, label=names[i])
+            ax.scatter(
+                *copy, s=55, marker=marker, color=style.RECONSTRUCTION, zorder=3, label=None if i else "its copy"
+            )
+        ax.set(title=plane.title, xticks=[], yticks=[])
+        ax.title.set_fontsize(11)
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=9, ncols=5, loc="outside lower center")
+    return figure
 
 
 def whitening(d: np.ndarray, points: dict[str, tuple[float, float]]) -> Figure:

@@ -39,6 +39,19 @@ def reconstructions(
     return figure
 
 
+def energy(energies: np.ndarray, errors: np.ndarray, is_novel: np.ndarray) -> Figure:
+    """How the error of a sample goes with its energy; all (N,)."""
+    figure, ax = style.subplots(figsize=(6.4, 3.6))
+    for kind, colour, rows in (("normal", style.NORMAL, ~is_novel), ("novel", style.NOVEL, is_novel)):
+        ax.scatter(
+            energies[rows], errors[rows], s=9, color=colour, alpha=0.45, linewidths=0, label=kind, rasterized=True
+        )
+        ax.axvline(np.median(energies[rows]), color=colour, linestyle="--", linewidth=1.2)
+    ax.set(xlabel="energy ‖x‖²", ylabel="error ‖x − x̂‖²", yscale="log")
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center")
+    return figure
+
+
 def score_histograms(
     scores: dict[str, np.ndarray], is_novel: np.ndarray, aurocs: dict[str, float], thresholds: dict[str, float]
 ) -> Figure:
@@ -74,7 +87,7 @@ def auroc_per_class(rows: pd.DataFrame, published: pd.DataFrame | None, names: d
     figure, ax = style.subplots(figsize=(6.8, 3.9))
     order = list(names)
     means = rows.groupby("target")["auroc"].mean().reindex(order)
-    colours = ["0.3" if value < 0.5 else style.SCORE_COLOURS["recon"] for value in means]
+    colours = [style.NOVEL if value < 0.5 else style.SCORE_COLOURS["recon"] for value in means]
     places = np.arange(len(order))
     ax.bar(places, means, color=colours, alpha=0.75, label="ours (mean over seeds)")
     ax.scatter(rows["target"].map(order.index), rows["auroc"], color="black", s=14, zorder=3, label="ours, each seed")

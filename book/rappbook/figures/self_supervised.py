@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rappbook.chapters.dirichlet import Toy
 from rappbook.figures import style
 
 COLUMNS = 4
@@ -115,4 +116,37 @@ def two_scores(simple: np.ndarray, dirichlet: np.ndarray, is_novel: np.ndarray) 
         ax.scatter(simple[rows], dirichlet[rows], s=26, color=colour, marker=marker, alpha=0.6, label=label)
     ax.set(xlabel="1 − mean probability of the right one", ylabel="−log-likelihood (Dirichlet)")
     figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center")
+    return figure
+
+
+def two_answers(toy: Toy, images: pd.DataFrame) -> Figure:
+    """All answers on a line: the density of those for normal images above, those for a few images below.
+
+    Args:
+        images: a row for each, its name is the index; first and second (the first answer's probability after each of
+            the transformations), normal (bool).
+    """
+    figure, (above, below) = style.subplots(2, 1, figsize=(6.8, 4.2), sharex=True, height_ratios=(3, 2))
+    p = np.linspace(0.001, 0.999, 400)
+    above.hist(toy.normal, np.linspace(0, 1, 41), density=True, color=style.NORMAL, alpha=0.35, label="normal images")
+    above.plot(p, toy.density(p), color=style.NORMAL, linewidth=2, label="Dirichlet density fitted to them")
+    above.set(ylabel="density", ylim=(0, None))
+    for place, image in enumerate(images.itertuples()):
+        colour = style.NORMAL if image.normal else style.NOVEL
+        below.plot([0, 1], [place, place], color="0.8", linewidth=1, zorder=0)
+        below.scatter(image.first, place, s=110, marker="o", facecolor="none", edgecolor=colour, linewidth=2)
+        below.scatter(image.second, place, s=70, marker="x", color=colour, linewidth=2)
+    below.set_yticks(range(len(images)), list(images.index))
+    below.set(
+        xlabel="probability that the classifier gives to the first answer",
+        xlim=(-0.02, 1.02),
+        ylim=(len(images) - 0.4, -0.6),
+    )
+    asked = [
+        below.scatter([], [], s=110, marker="o", facecolor="none", edgecolor="0.3", linewidth=2),
+        below.scatter([], [], s=70, marker="x", color="0.3", linewidth=2),
+    ]
+    asked_after = ["after the first transformation", "after the second"]
+    figure.legend(*above.get_legend_handles_labels(), frameon=False, ncols=2, fontsize=11, loc="outside upper center")
+    figure.legend(asked, asked_after, frameon=False, ncols=2, fontsize=11, loc="outside lower center")
     return figure

@@ -97,3 +97,13 @@ def _area(ax: Axes, x: np.ndarray, y: np.ndarray, title: str) -> None:
     ax.fill_between(x, y, color=style.SCORE_COLOURS["recon"], alpha=0.25, linewidth=0)
     ax.plot(x, y, color="0.3", linewidth=1.8)
     ax.set(title=title, xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+
+
+def confident(x: np.ndarray, sure: np.ndarray, kinds: np.ndarray, image_shape: tuple[int, int]) -> Figure:
+    """Images (n, n_features) with what a classifier takes them for (n,), and how sure it is (n,)."""
+    figure, axes = style.subplots(1, len(x), figsize=(0.85 * len(x), 1.5))
+    for ax, row, share, kind in zip(axes, x, sure, kinds, strict=True):
+        ax.imshow(row.reshape(image_shape), cmap="gray", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[], title=f"“{kind}”\n{share:.0%}")
+        ax.title.set_fontsize(11)
+    return figure

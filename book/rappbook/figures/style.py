@@ -1,14 +1,26 @@
-"""One look for all figures: colours with a meaning, readable at phone width, safe for the colour-blind."""
+"""One look for all figures: colours with a meaning, readable at phone width, safe for the colour-blind.
+
+Notebooks show figures as SVG. On the site they lie in the page itself (``book/finish.py``): there ``PAPER`` is the
+page's background, and every grey a share of the text's colour, so that they can be read in dark mode, too.
+"""
 
 from typing import Any
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+if get_ipython():
+    set_matplotlib_formats("svg")
+
+PAPER = "#fffffe"  # white for who sees the figure alone
 
 _COLOURS = sns.color_palette("colorblind")
 NORMAL, NOVEL = _COLOURS[0], _COLOURS[1]
+INPUT, RECONSTRUCTION = "#0072B2", "#D55E00"  # the two sides of the pathway, as in book/_static/rapp.css
 SCORE_COLOURS = {"recon": _COLOURS[7], "sap": _COLOURS[2], "nap": _COLOURS[4]}
 SCORE_NAMES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP"}
 MODEL_NAMES = {"ae": "AE", "vae": "VAE", "aae": "AAE"}
@@ -19,6 +31,8 @@ def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, A
     sns.set_theme(context="notebook", style="ticks")
     plt.rcParams.update({"figure.dpi": 150, "figure.constrained_layout.use": True})
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update({"figure.facecolor": PAPER, "axes.facecolor": PAPER, "legend.facecolor": PAPER})
+    plt.rcParams.update({"svg.hashsalt": "rapp", "patch.linewidth": 0.8})  # equal figures are equal files
     figure, axes = plt.subplots(rows, columns, **options)
     plt.close(figure)
     return figure, axes

@@ -69,24 +69,3 @@ def energies(blocks: pd.DataFrame) -> Figure:
     ax.set_ylabel("mean square / training rows'")
     ax.legend(frameon=False)
     return figure
-
-
-def over_epochs(rows: pd.DataFrame) -> Figure:
-    """AUROCs of one training run after some of its epochs, above its validation error.
-
-    Args:
-        rows: epoch, val_error, score, auroc.
-    """
-    figure, axes = style.subplots(2, 1, figsize=(6.4, 4.8), sharex=True, height_ratios=(2, 1))
-    for (score, colour), marker in zip(style.SCORE_COLOURS.items(), "Dos", strict=True):
-        mean = rows[rows["score"] == score].groupby("epoch")["auroc"].mean()
-        axes[0].plot(mean.index, mean, marker=marker, color=colour, label=style.SCORE_NAMES[score])
-    style.coin(axes[0])
-    error = rows.groupby("epoch")["val_error"].mean()
-    axes[1].plot(error.index, error, marker="o", color=style.NORMAL)
-    axes[0].set(ylabel="AUROC")
-    axes[1].set(xlabel="epochs trained", ylabel="validation\nerror", xscale="log")
-    axes[1].set_xticks(list(error.index), [str(epoch) for epoch in error.index])
-    axes[1].minorticks_off()
-    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
-    return figure

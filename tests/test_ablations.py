@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from rapp import cli, evaluation
+from rapp import evaluation
 from rapp.config import TrainingConfig
 from rapp.data import LOADERS
 from rapp.experiment import Cell, run
-from rapp.grid import ablate, cells
+from rapp.grid import cells
 from rapp.pathway import Pathway, Whitening
 from rapp.training import Run
 from rappbook import ablations, published
@@ -34,7 +34,9 @@ def entry(blobs, monkeypatch):
 def protocol(entry):
     """The rows of the protocol's run, by factor, value and score."""
     return (
-        pd.DataFrame(ablate.run(entry, ablate.TRAINED[0])).set_index(["factor", "value", "score"])["auroc"].sort_index()
+        pd.DataFrame(ablations.run(entry, ablations.TRAINED[0]))
+        .set_index(["factor", "value", "score"])["auroc"]
+        .sort_index()
     )
 
 
@@ -43,7 +45,7 @@ def same(found, expected):
 
 
 def test_the_protocol_is_the_trial_that_others_train(entry, blobs, protocol):
-    same(protocol[ablate.PROTOCOL], run(blobs, [entry.cell])[0].aurocs())
+    same(protocol[ablations.PROTOCOL], run(blobs, [entry.cell])[0].aurocs())
     for epochs in (1, 2):
         shorter = replace(entry.cell, config=replace(TINY, epochs=epochs))
         same(protocol["epochs", str(epochs)], run(blobs, [shorter])[0].aurocs())
@@ -75,7 +77,7 @@ def test_a_table_has_its_input_in_the_pathway_and_fewer_choices(entry, blobs, mo
     table = replace(blobs, name="table", image_shape=None)
     monkeypatch.setitem(LOADERS, "table", lambda _: table)
     of_table = replace(entry, dataset="table")
-    rows = pd.DataFrame(ablate.run(of_table, ablate.TRAINED[0]))
+    rows = pd.DataFrame(ablations.run(of_table, ablations.TRAINED[0]))
     found = rows.set_index(["factor", "value", "score"])["auroc"].sort_index()
     trial = run(table, [entry.cell])[0]
     layers, whitening = range(1, TINY.n_layers + 1), Whitening()
@@ -83,8 +85,8 @@ def test_a_table_has_its_input_in_the_pathway_and_fewer_choices(entry, blobs, mo
     hidden = trial.detector.pathway(layers, whitening).score(trial.tensor("test"))
     without = {name: evaluation.auroc(trial.split.is_novel, hidden[name]) for name in ("sap", "nap")}
     assert found["input in the pathway", "no"].to_dict() == pytest.approx(without, abs=SWAPS)
-    same(found[ablate.PROTOCOL], trial.aurocs())
-    left_out = {variant.factor for variant in ablate.TRAINED if not ablate._has(of_table, variant)}
+    same(found[ablations.PROTOCOL], trial.aurocs())
+    left_out = {variant.factor for variant in ablations.TRAINED if not ablations._has(of_table, variant)}
     assert left_out == {"Adam of the AAE's generator", "bottleneck", "pixels"}
 
 
@@ -99,10 +101,10 @@ def changed(entry, monkeypatch):
 
     monkeypatch.setattr(Run, "epoch", first)
     aae = replace(entry, cell=replace(entry.cell, config=replace(TINY, model="aae")))
-    for variant in ablate.TRAINED:
+    for variant in ablations.TRAINED:
         with pytest.raises(InterruptedError):
-            next(ablate.run(entry if "vae" in variant.models else aae, variant))
-    return {variant.factor + variant.value: run for variant, run in zip(ablate.TRAINED, runs, strict=True)}
+            next(ablations.run(entry if "vae" in variant.models else aae, variant))
+    return {variant.factor + variant.value: run for variant, run in zip(ablations.TRAINED, runs, strict=True)}
 
 
 def test_each_variant_changes_what_it_says_and_nothing_else(changed):
@@ -130,13 +132,13 @@ def test_each_variant_changes_what_it_says_and_nothing_else(changed):
 
 
 def test_runs_are_kept_resumed_and_never_taken_for_cells(entry, tmp_path, monkeypatch, capsys):
-    of_two = ablate.TRAINED[:2]
-    monkeypatch.setattr(ablate, "TRAINED", of_two[:1])
-    ablate.fill([entry], tmp_path)
-    monkeypatch.setattr(ablate, "TRAINED", of_two)
-    ablate.fill([entry], tmp_path)
+    of_two = ablations.TRAINED[:2]
+    monkeypatch.setattr(ablations, "TRAINED", of_two[:1])
+    ablations.fill([entry], tmp_path)
+    monkeypatch.setattr(ablations, "TRAINED", of_two)
+    ablations.fill([entry], tmp_path)
     assert "1 of 2 runs to train" in capsys.readouterr().err
-    rows = ablate.collect(tmp_path)
+    rows = ablations.collect(tmp_path)
     assert set(rows["factor"]) == {
         "protocol", "order in a layer", "epochs", "input in the pathway", "rank cut", "code in the pathway",
         "reconstruction",
@@ -152,27 +154,27 @@ def test_runs_are_kept_resumed_and_never_taken_for_cells(entry, tmp_path, monkey
 
 
 def test_a_damaged_run_is_made_again(entry, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ablate, "TRAINED", ablate.TRAINED[1:2])
-    ablate.fill([entry], tmp_path)
+    monkeypatch.setattr(ablations, "TRAINED", ablations.TRAINED[1:2])
+    ablations.fill([entry], tmp_path)
     (path,) = tmp_path.rglob("*.ablation")
     path.write_text(path.read_text().replace("auroc", "aurco", 1))
-    ablate.fill([entry], tmp_path)
+    ablations.fill([entry], tmp_path)
     assert "is damaged" in capsys.readouterr().err
-    assert len(ablate.collect(tmp_path)) == 3
+    assert len(ablations.collect(tmp_path)) == 3
 
 
 def test_a_run_that_raises_is_told_and_the_others_go_on(entry, tmp_path, monkeypatch, capsys):
     def fail(x):
         raise ArithmeticError("made to fail")
 
-    broken = ablate.Variant("pixels", "broken", pixels=fail)
-    monkeypatch.setattr(ablate, "TRAINED", (broken, *ablate.TRAINED[1:2]))
-    monkeypatch.setattr(cli, "_grid_cells", lambda _: [entry])
-    assert cli.main(["ablate", "--dataset", "blobs", "--out", str(tmp_path)]) == 1
+    broken = ablations.Variant("pixels", "broken", pixels=fail)
+    monkeypatch.setattr(ablations, "TRAINED", (broken, *ablations.TRAINED[1:2]))
+    monkeypatch.setattr(ablations.cli, "grid_cells", lambda _: [entry])
+    assert ablations.main(["--dataset", "blobs", "--out", str(tmp_path)]) == 1
     *_, first, second = capsys.readouterr().err.splitlines()
     assert first == "1 runs failed; the same command tries them again:"
     assert second == "  blobs multimodal vae target 1 seed 0, pixels broken: ArithmeticError: made to fail"
-    assert len(ablate.collect(tmp_path)) == 3
+    assert len(ablations.collect(tmp_path)) == 3
 
 
 def test_the_table_holds_paired_differences():
@@ -183,11 +185,11 @@ def test_the_table_holds_paired_differences():
 
     rows = pd.DataFrame(
         [
-            row(*ablate.PROTOCOL, "1", 0.5),
-            row(*ablate.PROTOCOL, "2", 0.9),
+            row(*ablations.PROTOCOL, "1", 0.5),
+            row(*ablations.PROTOCOL, "2", 0.9),
             row("slope", "0.01", "1", 0.6),
             row("slope", "0.01", "2", 0.8),
-            row(*ablate.PROTOCOL, "1", 0.3, "vae"),
+            row(*ablations.PROTOCOL, "1", 0.3, "vae"),
         ]
     )
     table = ablations.table(rows)
@@ -211,7 +213,7 @@ def test_the_table_holds_paired_differences():
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(words, named, tmp_path, capsys):
-    assert cli.main(["ablate", "--profile", "tiny", "--out", str(tmp_path), *words.split()]) == 2
+    assert ablations.main(["--profile", "tiny", "--out", str(tmp_path), *words.split()]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,71 @@
+"""``make pdf``: the book as it was built last, as one PDF, printed by Chromium."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import build
+from rapp.cache import write_atomically
+
+
+def pages(folder: Path, beside: Path) -> Path:
+    """One HTML page of the whole book.
+
+    Args:
+        folder: the build folder.
+        beside: an empty folder for the page and what it shows.
+
+    Raises:
+        ValueError: there is no book yet, or Sphinx warns.
+    """
+    keys = folder / "html" / ".built" / "keys.json"
+    if not keys.is_file():
+        raise ValueError(f"there is no book in {folder}: say make book first")
+    runs = folder / "runs" / json.loads(keys.read_text())[0]
+    notebooks = [path for name in build.order() if (path := runs / f"{name}.ipynb").exists()]
+    build.stage(notebooks, beside / "book", "", "")
+    if trouble := build.render(beside / "book", beside / "html", "singlehtml"):
+        raise ValueError(trouble.strip())
+    return beside / "html" / "intro.html"
+
+
+def printed(page: Path, out: Path) -> None:
+    """Print a page into a PDF file, which is whole or absent.
+
+    Raises:
+        ValueError: there is no Chromium.
+    """
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        raise ValueError("make pdf needs Chromium, and neither chromium nor google-chrome is on the PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=300_000)
+        tab = browser.new_page(color_scheme="light")
+        tab.set_default_timeout(300_000)
+        tab.goto(f"file://{page.resolve()}")
+        tab.evaluate("MathJax.startup.promise")
+        write_atomically(out, lambda beside: tab.pdf(path=beside, prefer_css_page_size=True, print_background=True))
+        browser.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=Path, required=True, help="the build folder")
+    folder = parser.parse_args().build
+    try:
+        with tempfile.TemporaryDirectory() as beside:
+            printed(pages(folder, Path(beside)), folder / "rapp.pdf")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"The book as a PDF: {folder / 'rapp.pdf'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""A detector for people's own tables: which columns, how scaled, and the estimator, kept together in a folder."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rapp.cache import DamagedFileError, sha256, write_text
+from rapp.data.dataset import DataError
+from rapp.data.schema import Column, chunks, encode, learn, whole
+from rapp.estimator import RaPP, load
+from rapp.progress import say
+
+FILE = "table.json"
+REASONS = 3  # features that a flagged row's line names
+
+
+@dataclass
+class TableModel:
+    """A fitted estimator with all that it needs to read a table."""
+
+    columns: list[Column]
+    mean: np.ndarray  # (d,) of the features in training, and their standard deviation; 1 where that is 0
+    scale: np.ndarray
+    estimator: RaPP
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features (d)."""
+        return [name for column in self.columns for name in column.features]
+
+    def scaled(self, x: np.ndarray) -> pd.DataFrame:
+        """Features x (n, d) as the estimator takes them."""
+        return pd.DataFrame((x - self.mean) / self.scale, columns=self.features)
+
+    def scored(self, source: str, skip: bool = False) -> Iterator[pd.DataFrame]:
+        """Yield the scores of a table's rows, a part at a time: row, score, p_value, is_novel, and three reasons.
+
+        Rows are numbered from 1, without the header. The reasons are the features by whose change the score of a novel
+        row would fall most.
+
+        Raises:
+            DataError: as in ``schema.chunks`` and ``schema.encode``; no row can be scored.
+        """
+        left_out = scored = 0
+        for frame in chunks(source):
+            x, rows = encode(frame, self.columns, source, skip)
+            left_out += len(frame) - len(rows)
+            if not len(rows):
+                continue
+            scored += len(rows)
+            yield self._lines(self.scaled(x), frame.index[rows] + 1)
+        if left_out:
+            say(f"{source}: {left_out} rows with missing values or unknown categories were left out")
+        if not scored:
+            raise DataError(f"{source} has no row that can be scored")
+
+    def _lines(self, x: pd.DataFrame, numbers: pd.Index) -> pd.DataFrame:
+        found = pd.DataFrame({"row": numbers})
+        found["score"] = self.estimator.scores(x)[self.estimator.method_]
+        found["p_value"] = self.estimator.p_value(x)
+        found["is_novel"] = found["score"] > -self.estimator.offset_
+        reasons = np.full((len(x), REASONS), "", dtype=object)
+        if found["is_novel"].any():
+            falls = self.estimator.explain(x[found["is_novel"]])
+            order = np.argsort(-falls.to_numpy(), axis=1)[:, :REASONS]
+            reasons[found["is_novel"], : order.shape[1]] = np.array(self.features, dtype=object)[order]
+        for i in range(REASONS):
+            found[f"reason_{i + 1}"] = reasons[:, i]
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder, in place of an older one; an interruption leaves one of the two whole."""
+        folder = folder.expanduser()
+        beside, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("new", "old"))
+        if folder.exists() and not (folder / FILE).exists():
+            raise DataError(f"out={folder} is there, and no model of rapp; name another folder")
+        try:
+            self.estimator.save(beside)
+            about = {"columns": [asdict(column) for column in self.columns]}
+            about |= {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+            body = json.dumps(about, sort_keys=True)
+            write_text(beside / FILE, json.dumps({"sha256": sha256(body), "table": about}, sort_keys=True, indent=1))
+            if folder.exists():
+                folder.rename(old)
+            beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def fit(source: str, label: str | None = None, normal: str | None = None, **params: object) -> TableModel:
+    """A model of a table's normal rows.
+
+    Args:
+        source: a .csv, .csv.gz or .parquet file, or "-".
+        label: the column that says what a row is; None: all rows are normal.
+        normal: its value for normal rows, the others are left out.
+        params: of ``RaPP``.
+
+    Raises:
+        DataError: a table, label or value that cannot be used.
+    """
+    frame = whole(source)
+    if (label is None) != (normal is None):
+        raise DataError("say both or none of --label COLUMN and --normal VALUE: which rows are normal, if not all")
+    if label is not None:
+        if label not in frame.columns:
+            raise DataError(f"{source} has no column {label!r}; it has {', '.join(frame.columns)}")
+        kinds = frame.pop(label).astype(str)
+        if normal not in set(kinds):
+            raise DataError(f"{source}: no row has {label}={normal!r}; there are {', '.join(sorted(set(kinds))[:12])}")
+        chosen = int((kinds == normal).sum())
+        say(f"{source}: {chosen} rows with {label}={normal} are normal, {len(kinds) - chosen} are left out")
+        frame = frame[kinds == normal]
+    columns, dropped = learn(frame, source)
+    for note in dropped:
+        say(f"{source}: {note}")
+    x, _ = encode(frame, columns, source)
+    scale = x.std(0)
+    model = TableModel(columns, x.mean(0), np.where(scale > 0, scale, 1), RaPP(**params))  # type: ignore[arg-type]
+    model.estimator.fit(model.scaled(x))
+    return model
+
+
+def read(folder: Path) -> TableModel:
+    """The model that ``TableModel.save`` wrote.
+
+    Raises:
+        DamagedFileError: there is none, or it was altered.
+    """
+    path = folder.expanduser() / FILE
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+        table = file["table"]
+        if file["sha256"] != sha256(json.dumps(table, sort_keys=True)):
+            raise ValueError("it does not match its own SHA-256")
+    except FileNotFoundError as error:
+        raise DamagedFileError(
+            f"{folder} holds no model ({FILE} is missing); rapp fit TABLE --out {folder} makes one"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); fit the model again") from error
+    columns = [Column(column["name"], tuple(column["categories"])) for column in table["columns"]]
+    return TableModel(columns, np.array(table["mean"]), np.array(table["scale"]), load(folder.expanduser()))

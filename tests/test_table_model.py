@@ -1,0 +1,201 @@
+"""rapp fit and rapp score, as commands in one process."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rapp import cli
+
+QUICK = ["--epochs", "3"]
+
+
+def rows(n=200, seed=0):
+    """A table of numbers that go together, a text, a row number and a state, in which the last rows are faulty."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2)) @ rng.normal(size=(2, 3)) + 0.1 * rng.normal(size=(n, 3))
+    frame = pd.DataFrame(x, columns=["heat", "noise", "speed"])
+    frame["kind"] = np.where(rng.random(n) < 0.5, "a", "b")
+    frame["state"] = "ok"
+    frame.loc[n - 20 :, "state"] = np.where(np.arange(20) % 2, "crack", "dent")
+    frame.loc[n - 20 :, "noise"] += 8
+    frame.insert(0, "nr", np.arange(n))
+    return frame
+
+
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows().to_csv("train.csv", index=False)
+
+    def words(*told):
+        status = cli.main([str(word) for word in told])
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return words
+
+
+def test_a_table_is_fitted_and_scored(run, tmp_path):
+    status, out, err = run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", "--epochs", 60)
+    assert status == 0, err
+    assert "180 rows with state=ok are normal, 20 are left out" in err
+    assert "dropped as row number: nr" in err
+    assert "5 features" in out
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["rapp.safetensors", "table.json"]
+    new = rows(seed=1).drop(columns=["state", "nr"])
+    new[new.columns[::-1]].to_csv("new.csv", index=False, sep=";")  # another order, another separator
+    status, _, err = run("score", "model", "new.csv", "--out", "scores.csv")
+    assert status == 0, err
+    scores = pd.read_csv("scores.csv")
+    assert list(scores.columns) == ["row", "score", "p_value", "is_novel", "reason_1", "reason_2", "reason_3"]
+    assert scores["row"].tolist() == list(range(1, 201))
+    assert scores["is_novel"][180:].all()
+    assert (scores["reason_1"][180:] == "noise").mean() >= 0.8
+    assert scores["is_novel"][:180].mean() < 0.25
+    assert f"{scores['is_novel'].sum()} of 200 rows are novel" in err
+    new.to_parquet("new.parquet")
+    assert run("score", "model", "new.parquet", "--out", "again.csv")[0] == 0
+    pd.testing.assert_frame_equal(pd.read_csv("again.csv"), scores, rtol=1e-5)
+
+
+def test_parts_of_a_large_file_are_scored_as_the_whole(run, monkeypatch):
+    assert run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)[0] == 0
+    _, whole, _ = run("score", "model", "train.csv")
+    monkeypatch.setattr("rapp.data.schema.CHUNK", 7)
+    _, parts, _ = run("score", "model", "train.csv")
+    assert parts.splitlines()[0] == whole.splitlines()[0]
+    one, other = (pd.read_csv(io.StringIO(text)) for text in (whole, parts))
+    assert one["row"].tolist() == other["row"].tolist()
+    np.testing.assert_allclose(one["score"], other["score"], rtol=1e-4)
+
+
+def test_standard_input_and_output(run, monkeypatch):
+    text = rows().drop(columns=["state"]).to_csv(index=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    assert run("fit", "-", "--out", "model", *QUICK)[0] == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeff" + text.replace(",", "\t")))
+    status, out, err = run("score", "model", "-")
+    assert status == 0, err
+    assert len(out.splitlines()) == 201
+
+
+def test_rows_that_cannot_be_scored_are_refused_or_counted(run):
+    assert run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)[0] == 0
+    new = rows().astype({"heat": object})
+    new.loc[3, "heat"], new.loc[5, "kind"], new.loc[8, "heat"] = np.nan, "c", "hot"
+    new.to_csv("new.csv", index=False)
+    status, out, err = run("score", "model", "new.csv", "--out", "scores.csv")
+    assert status == 2
+    assert err.startswith("error: new.csv: column 'heat' is missing in data row 4; correct it, or leave such rows out")
+    assert not pd.io.common.file_exists("scores.csv")
+    status, out, err = run("score", "model", "new.csv", "--on-missing", "skip")
+    assert status == 0
+    assert "new.csv: 3 rows with missing values or unknown categories were left out" in err
+    scored = pd.read_csv(io.StringIO(out))["row"]
+    assert not {4, 6, 9} & set(scored)
+    assert len(scored) == 197
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["fit", "none.csv", "--out", "m"], "'none.csv': there is no such file"),
+        (
+            ["fit", "train.csv", "--label", "status", "--normal", "ok", "--out", "m"],
+            "no column 'status'; it has nr",
+        ),
+        (
+            ["fit", "train.csv", "--label", "state", "--out", "m"],
+            "say both or none of --label COLUMN and --normal VALUE",
+        ),
+        (["fit", "train.csv", "--label", "state", "--normal", "fine", "--out", "m"], "there are crack, dent, ok"),
+        (["fit", "train.csv", "--out", "m", "--epochs", "0"], "epochs=0"),
+        (["fit", "train.csv", "--out", "m", "--false-alarm-rate", "0.001"], "needs 999 rows that calibrate"),
+        (["fit", "train.csv", "--out", "there"], "out=there is there, and no model of rapp"),
+        (["score", "m", "train.csv"], "m holds no model (table.json is missing); rapp fit TABLE --out m makes one"),
+        (["fit", "binary.csv", "--out", "m"], "binary.csv"),
+        (["fit", "empty.csv", "--out", "m"], "empty.csv"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(run, tmp_path, words, says):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
+    (tmp_path / "empty.csv").write_bytes(b"")
+    status, _, err = run(*words)
+    assert status == 2
+    *_, line = err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+    assert not (tmp_path / "m").exists()
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_an_altered_model_is_told_and_an_older_one_is_replaced(run, tmp_path):
+    words = ["fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model"]
+    assert run(*words, *QUICK)[0] == 0
+    assert run(*words, *QUICK, "--method", "sap")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "train.csv"]
+    file = tmp_path / "model" / "table.json"
+    file.write_text(file.read_text().replace("heat", "heap", 1))
+    status, _, err = run("score", "model", "train.csv")
+    assert status == 2
+    assert "table.json is damaged (it does not match its own SHA-256); fit the model again" in err
+
+
+def generated(rng):
+    """A CSV as people have them: some sound, many not."""
+    n, separator = int(rng.integers(0, 60)), str(rng.choice([",", ";", "\t", "|"]))
+    frame = rows(max(n, 25), int(rng.integers(1000)))[:n].astype(object)
+    for _ in range(int(rng.integers(0, 4))):
+        if not len(frame):
+            break
+        row, column = int(rng.integers(len(frame))), str(rng.choice(frame.columns))
+        holes = ["", "NaN", "inf", "?", "1,5", "12 %", "é", '"', "\x00", 1e308, -0.0, "2020-01-01", " ", "None"]
+        frame.loc[row, column] = holes[int(rng.integers(len(holes)))]
+    text = frame.to_csv(index=bool(rng.random() < 0.1), sep=separator, lineterminator=str(rng.choice(["\n", "\r\n"])))
+    if rng.random() < 0.1:
+        text = text.replace("noise", "heat", 1)
+    if rng.random() < 0.1:
+        text = text[: int(rng.integers(len(text) + 1))]
+    if rng.random() < 0.05:
+        text = text.replace("\n", separator + "\n")
+    return text.encode(str(rng.choice(["utf-8", "utf-8-sig", "latin-1", "utf-16"], p=[0.7, 0.1, 0.1, 0.1])))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_three_hundred_generated_files_end_in_a_model_or_in_one_line(run, tmp_path):
+    rng, ends = np.random.default_rng(0), []
+    assert run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)[0] == 0
+    for i in range(300):
+        (tmp_path / "some.csv").write_bytes(generated(rng))
+        words = ["fit", "some.csv", "--out", "other", "--epochs", 1] if i % 3 == 0 else ["score", "model", "some.csv"]
+        words += ["--on-missing", "skip"] if i % 3 == 1 else []
+        status, _, err = run(*words)
+        ends.append(status)
+        assert "Traceback" not in err
+        assert status in (0, 2)
+        if status:
+            assert err.strip().splitlines()[-1].startswith("error: ")
+        assert {path.name for path in tmp_path.iterdir()} <= {"train.csv", "some.csv", "model", "other"}
+    assert 30 < sum(status == 0 for status in ends) < 270
+
+
+@pytest.mark.slow
+def test_as_commands(tmp_path):
+    rng = np.random.default_rng(1)
+    rows().to_csv(tmp_path / "train.csv", index=False)
+    rapp = [sys.executable, "-m", "rapp.cli"]
+
+    def ended(*words):
+        done = subprocess.run([*rapp, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert "Traceback" not in done.stderr
+        return done.returncode
+
+    assert ended("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK) == 0
+    for _ in range(6):
+        (tmp_path / "some.csv").write_bytes(generated(rng))
+        assert ended("score", "model", "some.csv", "--out", "scores.csv") in (0, 2)
