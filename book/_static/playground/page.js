@@ -3,7 +3,7 @@
 const page = { unseen: 1, x: new Float64Array(784), rate: 0.05, from: null, to: null, drawn: null };
 const $ = (id) => document.getElementById(id);
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const colour = (name) => getComputedStyle($("rapp-playground")).getPropertyValue(name).trim();
 
 const rgb = (name) => {
   const probe = document.createElement("canvas").getContext("2d");
