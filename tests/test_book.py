@@ -135,7 +135,7 @@ def test_each_chapter_says_what_it_was_made_with(book, name):
     for word in ("mnist-5k", "SHA-256", "profile", "tiny", "seeds", "epochs", "device", "cpu",
                  "seconds", "versions", "torch", *(["precision"] if name in BASE else [])):  # fmt: skip
         assert word in text, word
-    assert re.search(r"seeds\s+0, 1, 2" if name != "07_gans" else r"seeds\s+0\s", text)  # GANs are slow
+    assert re.search(r"seeds\s+0, 1, 2", text)
 
 
 def test_status_lists_every_notebook_with_its_seconds(book):
