@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -64,12 +65,20 @@ def full_scale() -> str:
     return table.to_markdown(index=False, disable_numparse=True)
 
 
-def playground_table() -> str:
-    """What the playground's networks reach, as Markdown."""
+def playground_filled(text: str) -> str:
+    """The playground's page with its numbers: what its networks reach, and how they were trained."""
     table = pd.read_csv(BOOK / "results" / "playground" / "networks.csv")
     shown = ["unseen", "score", "auroc", "auroc shipped", "caught at 1%", "caught at 5%", "caught at 10%"]
     names = {"recon": "reconstruction", "sap": "SAP", "nap": "NAP"}
-    return table[shown].replace({"score": names}).to_markdown(index=False, floatfmt=".3f")
+    numbers = {name: str(table[name].iloc[0]) for name in ("epochs", "batch", "seed")}  # the same for all
+    numbers |= {"networks": str(table["unseen"].nunique()), "widths": table["widths"].iloc[0].replace(" ", "–")}
+    for part in ("train", "test"):
+        numbers[part] = f"{table[f'n_{part}'].min():,} to {table[f'n_{part}'].max():,}"
+    numbers["moved"] = f"{np.ceil(1e3 * (table['auroc'] - table['auroc shipped']).abs().max()) / 1e3:.3f}"
+    numbers["playground"] = table[shown].replace({"score": names}).to_markdown(index=False, floatfmt=".3f")
+    for name, value in numbers.items():
+        text = text.replace(f"{{{{ {name} }}}}", value)
+    return text
 
 
 def parameters(notebook: Path) -> list[str]:
@@ -200,7 +209,7 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     text = text.replace("{{ glance }}", glances).replace("{{ full scale }}", full_scale())
     (staged / "intro.md").write_text(text, encoding="utf-8")
     page = staged / "playground.md"
-    page.write_text(page.read_text(encoding="utf-8").replace("{{ playground }}", playground_table()), encoding="utf-8")
+    page.write_text(playground_filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     (staged / "status.md").write_text(status(notebooks), encoding="utf-8")
     if sites:
         (staged / "sites.md").write_text(sites, encoding="utf-8")

@@ -7,6 +7,7 @@ the fastest turn would favour whatever is short enough to fit into a spell of tu
 import logging
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 import torch
 import torchvision
 from PIL import Image
+from playwright.sync_api import sync_playwright
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -367,6 +369,34 @@ def memory() -> None:
          f"{many:.0f} MB / {few:.0f} MB; the 64,000 rows themselves: {64_000 * 4_000 / 2**20:.0f} MB")  # fmt: skip
 
 
+def in_the_page() -> None:
+    """One evaluation of the book's playground, all its test images in turn, in headless Chromium."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        print("no Chromium on this machine: the playground is not measured")
+        return
+    folder = Path(__file__).parents[1] / "book" / "_static" / "playground"
+    script = """() => {
+      const { images } = rapp.last.arrays, times = [];
+      for (let at = 0; at < images.length; at += 784) {
+        const x = Float64Array.from(images.subarray(at, at + 784), (value) => value / 255), start = performance.now();
+        for (let i = 0; i < 5; i++) rapp.pathway(rapp.last, x);
+        times.push((performance.now() - start) / 5);
+      }
+      return times;
+    }"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        for name in ("net.js", "net-1.js"):
+            page.add_script_tag(path=folder / name)
+        milliseconds = statistics.median(page.evaluate(script))
+        browser.close()
+    # A frame of a screen lasts a sixtieth of a second: within it, a stroke is followed at once.
+    line("a frame / an evaluation in the playground", "float64", 1000 / 60 / milliseconds, "> 1",
+         milliseconds < 1000 / 60, f"{milliseconds:.2f} ms")  # fmt: skip
+
+
 def main() -> None:
     torch.set_num_threads(THREADS)
     has_full = bool(os.environ.get("RAPP_DATA")) or (cache_folder() / "data" / "mnist").exists()
@@ -376,11 +406,12 @@ def main() -> None:
     training_steps(torch.from_numpy(data.x[:1024]))
     one_thread(torch.from_numpy(data.x[:1024]))
     against_lightning(data)
-    stacks()
+    stacked()
     with tempfile.TemporaryDirectory() as folder:
         grids(Path(folder))
     memory()
     fit_and_score(data)
+    in_the_page()
 
 
 if __name__ == "__main__":

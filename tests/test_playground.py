@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import build
 from rapp import evaluation
 from rapp.data import load
-from rappbook.playground import LAYERS, SCORES, SHOWN, Shipped, eight_bits, picked
+from rappbook.playground import LAYERS, SCORES, SHOWN, Shipped, cells, eight_bits, picked
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "book" / "_static" / "playground"
@@ -59,34 +60,47 @@ def test_ten_networks_are_shipped_in_six_megabytes():
 
 def test_published_aurocs_are_those_of_the_shipped_networks(full_data):
     table = pd.read_csv(ROOT / "book" / "results" / "playground" / "networks.csv").set_index(["unseen", "score"])
-    from rappbook.playground import cells
-
     data, network = load("mnist"), shipped(1)
     split = cells(data)[1].split(data)
-    rows = np.concatenate([split.test[:1500], split.test[split.is_novel][:800]])
-    is_novel = np.repeat([False, True], [1500, 800])
-    found = network.scores(data.x[rows].astype(float))
+    parts = [network.scores(data.x[rows].astype(float)) for rows in np.array_split(split.test, 10)]
     for score in SCORES:
-        expected = table.loc[(1, score), "auroc shipped"]
-        assert evaluation.auroc(is_novel, found[score]) == pytest.approx(
-            expected, abs=0.04
-        )  # on a part of the test rows
+        values, line = np.concatenate([part[score] for part in parts]), table.loc[(1, score)]
+        assert len(values) == line["n_test"]
+        assert evaluation.auroc(split.is_novel, values) == pytest.approx(line["auroc shipped"], abs=1e-5)
+        threshold = np.quantile(network.arrays[f"{score}.normal"], 0.95)  # of validation rows, as the page has it
+        assert (values[split.is_novel] > threshold).mean() == pytest.approx(line["caught at 5%"], abs=2e-3)
 
 
-@pytest.fixture
-def page(opened, tmp_path):
-    """The playground's part of its page, without the book around it."""
-    text = (ROOT / "book" / "playground.md").read_text(encoding="utf-8")
+def test_the_page_says_what_its_networks_were_trained_on():
+    text = build.playground_filled((ROOT / "book" / "playground.md").read_text(encoding="utf-8"))
+    assert "{{" not in text
+    table = pd.read_csv(ROOT / "book" / "results" / "playground" / "networks.csv")
+    assert f"{table['n_train'].min():,} to {table['n_train'].max():,}" in text
+    assert (table["auroc"] - table["auroc shipped"]).abs().max() <= float(
+        re.search(r"by more than (0\.\d+)\.", text)[1]
+    )
+
+
+def alone(tmp_path: Path, name: str) -> Path:
+    """A file of what a page of the book holds as HTML, without the book around it."""
+    text = (ROOT / "book" / f"{name}.md").read_text(encoding="utf-8")
     body = re.search(r"```\{raw\} html\n(.*?)```", text, re.DOTALL)[1]
     (tmp_path / "_static").mkdir()
     (tmp_path / "_static" / "playground").symlink_to(FOLDER)
     colours = (ROOT / "book" / "_static" / "rapp.css").read_text(encoding="utf-8")
-    file = tmp_path / "page.html"
+    file = tmp_path / f"{name}.html"
     head = (
         f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>x</title><style>{colours}</style>"
     )
     start = "<!doctype html><html lang=en data-theme=light>"
     file.write_text(f"{start}<head>{head}<style>{colours}</style></head><body>{body}</body></html>", encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def page(opened, tmp_path):
+    """The playground's part of its page."""
+    file = alone(tmp_path, "playground")
 
     def at(width: int = 1280, **options: object):
         tab = opened(file, width, **options)
@@ -184,3 +198,95 @@ def test_a_mark_stands_where_the_rank_says(page):
         left = tab.evaluate(f"parseFloat(document.getElementById('rapp-{score}-mark').style.left)")
         assert left == pytest.approx(rank, abs=0.6)
         assert tab.evaluate(f"document.getElementById('rapp-{score}-cut').style.left") == "95%"
+
+
+def drawn(tab) -> list[float]:
+    """Draw a stroke down the board, and return the image that the network is given."""
+    box = tab.locator("#rapp-draw").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 4
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x, y + box["height"] / 2, steps=4)
+    tab.mouse.up()
+    return tab.evaluate("Array.from(page.x)")
+
+
+@pytest.mark.slow
+def test_a_drawing_stays_when_the_network_changes_and_goes_when_cleared(page):
+    tab = page()
+    first, before = tab.evaluate("Array.from(page.x)"), says(tab)
+    image = drawn(tab)
+    assert image != first
+    of_one = says(tab)
+    assert tab.locator('#rapp-gallery button[aria-checked="true"]').count() == 0
+    tab.check('input[name="rapp-unseen"][value="7"]', force=True)
+    tab.wait_for_function("page.network.unseen === '7'")
+    assert tab.evaluate("Array.from(page.x)") == image
+    assert tab.inner_text("#rapp-what") == "your drawing"
+    assert says(tab) != of_one
+    tab.check('input[name="rapp-unseen"][value="1"]', force=True)
+    tab.wait_for_function("page.network.unseen === '1'")
+    assert says(tab) == of_one
+    tab.click("#rapp-clear")
+    assert (tab.evaluate("Array.from(page.x)"), says(tab)) == (first, before)
+
+
+@pytest.mark.slow
+def test_morphing_works_before_anything_is_picked(page):
+    tab = page()
+    before = tab.evaluate("Array.from(page.x)")
+    tab.locator("#rapp-morph").fill("0")
+    after = tab.evaluate("Array.from(page.x)")
+    assert after != before
+    tab.locator("#rapp-morph").fill("100")
+    assert tab.evaluate("Array.from(page.x)") == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("theme", "ink"), [("light", 0x55), ("dark", 0xDD)])
+def test_differences_are_drawn_in_an_ink_that_shows(page, theme, ink):
+    tab = page()
+    tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+    row = """Array.from(document.getElementById('rapp-layer-1').getContext('2d').getImageData(0, 2, 128, 1).data)"""
+    red, alpha = np.array(tab.evaluate(row))[0::4], np.array(tab.evaluate(row))[3::4]
+    assert alpha.max() > 50
+    assert abs(int(red[alpha.argmax()]) - ink) <= 2  # a canvas keeps colours multiplied by their opacity
+
+
+@pytest.mark.slow
+def test_the_results_stand_near_the_drawing_on_a_phone(page):
+    tab = page(390)
+    tops = [tab.locator(name).bounding_box()["y"] for name in ("#rapp-draw", "#rapp-x-hat")]
+    assert tops[1] - tops[0] < 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_front_page_has_a_histogram_with_three_buttons_and_a_threshold_to_drag(opened, tmp_path, width):
+    tab = opened(alone(tmp_path, "intro"), width)
+    tab.wait_for_function("!document.querySelector('.rapp-front').hidden")
+    told = lambda: tab.inner_text(".rapp-says")  # noqa: E731
+    heights = "[...document.querySelectorAll('.rapp-front rect')].map(bar => bar.getAttribute('height'))"
+    seen = {}
+    for score in SCORES:
+        tab.click(f'.rapp-front button[value="{score}"]')
+        about = f"AUROC {shipped(1).about['auroc'][score]:.3f}"
+        assert about in told()
+        assert "5 % of the normal digits" in told()  # where the threshold stands at first
+        assert tab.locator('.rapp-front button[aria-pressed="true"]').get_attribute("value") == score
+        seen[score] = str(tab.evaluate(heights))
+    assert len(set(seen.values())) == len(SCORES)
+    svg = tab.locator(".rapp-front svg").bounding_box()
+    tab.mouse.move(svg["x"] + svg["width"] / 2, svg["y"] + 20)
+    tab.mouse.down()
+    tab.mouse.move(svg["x"] + svg["width"] / 4, svg["y"] + 20, steps=3)
+    tab.mouse.up()
+    assert float(tab.locator(".rapp-front line").get_attribute("x1")) == pytest.approx(100, abs=2)
+    dragged = told()
+    tab.focus(".rapp-front input")
+    for _ in range(150):
+        tab.keyboard.press("ArrowRight")
+    assert told() != dragged
+    assert tab.get_attribute(".rapp-front input", "aria-valuetext") == told()
+    assert tab.locator(".rapp-images > div").count() == 8
+    assert tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0

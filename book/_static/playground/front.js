@@ -65,6 +65,14 @@ addEventListener("load", async () => {
     draw();
   }));
   slider.addEventListener("input", draw);
+  // The line can be dragged in the picture, too; by keyboard it is the slider.
+  const drag = (event) => {
+    const { left, width } = svg.getBoundingClientRect();
+    slider.value = (1000 * (event.clientX - left)) / width;
+    draw();
+  };
+  svg.addEventListener("pointerdown", (event) => { svg.setPointerCapture(event.pointerId); drag(event); });
+  svg.addEventListener("pointermove", (event) => { if (event.buttons) drag(event); });
   box.querySelector("button").click();
   box.hidden = false;
 });

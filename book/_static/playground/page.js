@@ -1,9 +1,9 @@
 // The playground's page: choose the digit that the network has never seen, give it an image, see its pathway.
 "use strict";
-const page = { unseen: 1, x: new Float64Array(784), rate: 0.05, from: null, to: null };
+const page = { unseen: 1, x: new Float64Array(784), rate: 0.05, from: null, to: null, drawn: null };
 const $ = (id) => document.getElementById(id);
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const colour = (name) => getComputedStyle($("rapp-playground")).getPropertyValue(name).trim();
 
 const rgb = (name) => {
   const probe = document.createElement("canvas").getContext("2d");
@@ -98,17 +98,24 @@ function drawing() {
     context.lineTo(...to);
     context.stroke();
     last = to;
-    const x = centred(canvas);
-    if (x) use(x, "your drawing");
+    page.drawn = centred(canvas);
+    if (!page.drawn) return;
+    document.querySelectorAll('#rapp-gallery [aria-checked="true"]').forEach((it) => it.setAttribute("aria-checked", "false"));
+    use(page.drawn, "your drawing");
   };
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     last = null;
+    $("rapp-invites").hidden = true;
     stroke(place(event));
     event.preventDefault();
   });
   canvas.addEventListener("pointermove", (event) => { if (event.buttons) stroke(place(event)); });
-  $("rapp-clear").addEventListener("click", () => context.clearRect(0, 0, canvas.width, canvas.height));
+  $("rapp-clear").addEventListener("click", () => {
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    $("rapp-invites").hidden = false;
+    if (page.drawn) pick(...page.picked);
+  });
 }
 
 const image = (digit, i) => {
@@ -149,14 +156,16 @@ function pick(digit, i) {
     button.setAttribute("aria-checked", at === digit * per + i);
     button.tabIndex = at === digit * per + i ? 0 : -1;
   });
-  [page.from, page.to] = [page.to ?? image(digit, i), image(digit, i)];
+  [page.from, page.to] = [page.to, image(digit, i)];
+  Object.assign(page, { picked: [digit, i], drawn: null });
   $("rapp-morph").value = 100;
   use(page.to, `a ${digit} of the test set`);
 }
 
 function morph() {
   const share = $("rapp-morph").value / 100;
-  if (page.from) use(page.to.map((value, i) => share * value + (1 - share) * page.from[i]),
+  page.drawn = null;
+  use(page.to.map((value, i) => share * value + (1 - share) * page.from[i]),
     `${percent(1 - share)} of the image before, ${percent(share)} of the last one`);
 }
 
@@ -164,9 +173,14 @@ async function switchTo(digit) {
   page.unseen = digit;
   const network = await rapp.load(`net-${digit}.js`);
   if (page.unseen !== digit) return; // another one was chosen meanwhile
-  Object.assign(page, { network, from: null, to: null });
+  const drawn = page.drawn; // it stays, so that two networks can be compared; each has test images of its own
+  page.network = network;
+  page.to = image((digit + 1) % 10, 0); // to morph from, until another image is picked
   gallery();
   pick(digit, 0);
+  if (drawn) use(page.drawn = drawn, "your drawing");
+  const box = $("rapp-gallery");
+  box.scrollTop = box.querySelector(".unseen").offsetTop - box.offsetTop; // on a phone it scrolls
 }
 
 addEventListener("load", () => {
