@@ -322,10 +322,11 @@ def build(folder: Path, keys: list[str] | None) -> int:
         made_of = book_keys.site_key(folder, keys)  # now: what is edited from here on makes the site stale
         books = {("." if i == 0 else key.replace("/", "-")): key for i, key in enumerate(keys)} or {".": ""}
         reruns = sorted((folder / "runs" / "reruns").glob("*/[0-9]*.ipynb"))
-        reruns = [path for path in reruns if path.stem in order()]
+        names = order()
+        reruns = [path for path in reruns if path.stem in names]
         parts: dict[str, Path] = {}
         for path, key in books.items():
-            found = [n for name in order() if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
+            found = [n for name in names if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
             found = [n for n in found if path == "." or not is_general(n)]
             parts[path], trouble = site(rendered, found, sites=sites_page(path, books, reruns))
             if trouble:

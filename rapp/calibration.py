@@ -55,5 +55,5 @@ def p_values(normal: ArrayLike, scores: ArrayLike) -> np.ndarray:
     Of new normal rows, at most a share α has a p-value of at most α.
     """
     ascending = np.sort(np.asarray(normal, dtype=np.float64))
-    above = len(ascending) - np.searchsorted(ascending, np.asarray(scores, dtype=np.float64), side="left")
-    return (1 + above) / (len(ascending) + 1)
+    as_high = len(ascending) - np.searchsorted(ascending, np.asarray(scores, dtype=np.float64), side="left")
+    return (1 + as_high) / (len(ascending) + 1)

@@ -31,7 +31,7 @@ def told(command: Callable[[], int]) -> int:
     """Run a command; returns its exit status, or that of an error, which is told in one line."""
     try:
         return command()
-    except (ParameterError, DataError, DamagedFileError, ValueError, FloatingPointError) as error:
+    except (ParameterError, DataError, DamagedFileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a disk that is full, a folder that may not be written

@@ -1,7 +1,7 @@
 """Networks that people bring: layers by name, outputs that are tuples, rows as tensors, arrays or loaders."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class NamedLayers:
         return [x.flatten(1), *(found[name] for name in self.layers)], output
 
 
-def chunks(x: object, size: int, weights: Iterable[Tensor], ordered: bool = True) -> Iterator[Tensor]:
+def chunks(x: object, size: int, weights: Sequence[Tensor], ordered: bool = True) -> Iterator[Tensor]:
     """Yield the rows of x, at most ``size`` at a time, as (n, …) tensors.
 
     A tensor is taken as it is. An array's numbers become the weights' dtype, on their device, and so do the batches of
@@ -114,7 +114,7 @@ def chunks(x: object, size: int, weights: Iterable[Tensor], ordered: bool = True
     yield from rows.split(size)
 
 
-def _like(x: object, weights: Iterable[Tensor]) -> Tensor:
+def _like(x: object, weights: Sequence[Tensor]) -> Tensor:
     """x as a tensor on the weights' device; its numbers, if it has a fraction, in their dtype."""
     if not (isinstance(x, Tensor) or hasattr(x, "__array__")):
         raise TypeError(f"x must be a torch tensor, an array or a DataLoader, got {type(x).__name__}")

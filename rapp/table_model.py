@@ -1,6 +1,5 @@
 """A detector for people's own tables: which columns, how scaled, and the estimator, kept together in a folder."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rapp.cache import DamagedFileError, sha256, write_text
+from rapp.cache import DamagedFileError, read_json, write_json
+from rapp.calibration import p_values
 from rapp.data.dataset import DataError
 from rapp.data.schema import Column, chunks, encode, learn, whole
 from rapp.estimator import RaPP, load
@@ -54,7 +54,11 @@ class TableModel:
             if not len(rows):
                 continue
             scored += len(rows)
-            yield self._lines(self.scaled(x), frame.index[rows] + 1)
+            try:
+                lines = self._lines(self.scaled(x), frame.index[rows] + 1)
+            except ValueError as error:  # numbers so far from training's that scores overflow
+                raise DataError(f"{source}: {error}") from error
+            yield lines
         if left_out:
             say(f"{source}: {left_out} rows with missing values or unknown categories were left out")
         if not scored:
@@ -62,8 +66,8 @@ class TableModel:
 
     def _lines(self, x: pd.DataFrame, numbers: pd.Index) -> pd.DataFrame:
         found = pd.DataFrame({"row": numbers})
-        found["score"] = self.estimator.scores(x)[self.estimator.method_]
-        found["p_value"] = self.estimator.p_value(x)
+        found["score"] = self.estimator.scores(x)[self.estimator.method_].to_numpy()
+        found["p_value"] = p_values(self.estimator.pathway_.normal[self.estimator.method_], found["score"])
         found["is_novel"] = found["score"] > -self.estimator.offset_
         reasons = np.full((len(x), REASONS), "", dtype=object)
         if found["is_novel"].any():
@@ -82,10 +86,8 @@ class TableModel:
             raise DataError(f"out={folder} is there, and no model of rapp; name another folder")
         try:
             self.estimator.save(beside)
-            about = {"columns": [asdict(column) for column in self.columns]}
-            about |= {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
-            body = json.dumps(about, sort_keys=True)
-            write_text(beside / FILE, json.dumps({"sha256": sha256(body), "table": about}, sort_keys=True, indent=1))
+            table = {"columns": [asdict(column) for column in self.columns]}
+            write_json(beside / FILE, "table", table | {"mean": self.mean.tolist(), "scale": self.scale.tolist()})
             if folder.exists():
                 folder.rename(old)
             beside.rename(folder)
@@ -126,7 +128,10 @@ def fit(source: str, label: str | None = None, normal: str | None = None, **para
     x, _ = encode(frame, columns, source)
     scale = x.std(0)
     model = TableModel(columns, x.mean(0), np.where(scale > 0, scale, 1), RaPP(**params))  # type: ignore[arg-type]
-    model.estimator.fit(model.scaled(x))
+    try:
+        model.estimator.fit(model.scaled(x))
+    except (ValueError, FloatingPointError) as error:  # parameters, too few rows, a diverged training
+        raise DataError(f"{source}: {error}") from error
     return model
 
 
@@ -138,10 +143,7 @@ def read(folder: Path) -> TableModel:
     """
     path = folder.expanduser() / FILE
     try:
-        file = json.loads(path.read_text(encoding="utf-8"))
-        table = file["table"]
-        if file["sha256"] != sha256(json.dumps(table, sort_keys=True)):
-            raise ValueError("it does not match its own SHA-256")
+        table = read_json(path, "table")
     except FileNotFoundError as error:
         raise DamagedFileError(
             f"{folder} holds no model ({FILE} is missing); rapp fit TABLE --out {folder} makes one"

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rapp import cli, stacks
-from rapp.cache import write_text
+from rapp import cache, cli, stacks
+
 from rapp.config import ParameterError, TrainingConfig
 from rapp.data import LOADERS
 from rapp.data.images import CHECKSUMS
@@ -116,7 +116,7 @@ def test_a_damaged_cell_file_is_named_set_aside_and_made_again(entries, tmp_path
 
 def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stacks, "stack_is_faster", lambda *_: False)
-    write, written = write_text, []
+    write, written = cache.write_text, []
 
     def full(path, text):
         if len(written) == 2:
@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_pa
         written.append(path)
         write(path, text)
 
-    monkeypatch.setattr(cells, "write_text", full)
+    monkeypatch.setattr(cache, "write_text", full)
     monkeypatch.setattr(cells, "plan", lambda *_, **__: entries)
     assert cli.main(["run", "--dataset", "blobs", "--out", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]

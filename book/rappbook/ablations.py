@@ -89,13 +89,12 @@ TRAINED = (
 )
 
 
-def trained_at(run: Run, at: Collection[int], best: bool) -> Iterator[Trained]:
-    """What a fresh training run has come to after some of its epochs; it is trained up to the last of them.
+def trained_at(run: Run, at: Collection[int]) -> Iterator[Trained]:
+    """What a fresh training run would have come to, had it ended after some of its epochs; trained up to the last.
 
     Args:
         run: fresh.
         at: epochs, counted from 1.
-        best: by the best weights so far, as if the run ended there; else by those of the epoch itself.
     """
     for epoch in range(1, max(at) + 1):
         with pinned(run.config.threads):
@@ -103,9 +102,8 @@ def trained_at(run: Run, at: Collection[int], best: bool) -> Iterator[Trained]:
         if epoch not in at:
             continue
         model, config = copy.deepcopy(run.model), replace(run.config, epochs=epoch)
-        model.load_state_dict(run.best if best else run.model.state_dict())
-        best_epoch = run.best_epoch if best else epoch
-        yield Trained(model.eval(), config, run.seed, str(run.device), best_epoch, run.seconds, list(run.history))
+        model.load_state_dict(run.best)
+        yield Trained(model.eval(), config, run.seed, str(run.device), run.best_epoch, run.seconds, list(run.history))
 
 
 def scored(data: Dataset, cell: Cell, rows: Split, x: np.ndarray, trained: Trained) -> Trial:
@@ -134,7 +132,7 @@ def run(grid_cell: GridCell, variant: Variant) -> Iterator[dict]:
     variant.fresh(training)
     is_protocol = (variant.factor, variant.value) == PROTOCOL
     fewer = {max(1, config.epochs // 4), max(1, config.epochs // 2)} if is_protocol else set()
-    for trained in trained_at(training, {*fewer, config.epochs}, best=True):
+    for trained in trained_at(training, {*fewer, config.epochs}):
         trial, epochs = scored(data, cell, rows, x, trained), trained.config.epochs
         last = epochs == config.epochs
         found = {(variant.factor, variant.value) if last else ("epochs", str(epochs)): trial.scores}

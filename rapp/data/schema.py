@@ -70,10 +70,9 @@ def encode(frame: pd.DataFrame, columns: list[Column], table: str, skip: bool = 
     for column in columns:
         values = frame[column.name]
         if column.categories:
-            known = values.astype(str).isin(column.categories) & values.notna()
-            parts.append(
-                np.column_stack([values.astype(str) == value for value in column.categories]).astype(np.float64)
-            )
+            words = values.astype(str)
+            known = words.isin(column.categories) & values.notna()
+            parts.append(np.column_stack([words == value for value in column.categories]).astype(np.float64))
         else:
             numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
             known = pd.Series(np.isfinite(numbers), frame.index)

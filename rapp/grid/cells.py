@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 import pandas as pd
 
 from rapp import cache, data, detectors, provenance
-from rapp.cache import sha256, write_text
 from rapp.cell import Cell
 from rapp.config import ParameterError
 from rapp.data import Dataset
@@ -196,17 +195,13 @@ def record(grid_cell: GridCell, trial: "Trial") -> dict:
 
 def write(path: Path, result: dict) -> None:
     """Write a cell's result with its checksum; the file is whole or absent."""
-    body = json.dumps(result, sort_keys=True, indent=1)
-    write_text(path, json.dumps({"sha256": sha256(body), "result": result}, sort_keys=True, indent=1))
+    cache.write_json(path, "result", result)
 
 
 def read(path: Path, set_aside: bool = False) -> dict | None:
     """A cell's result; None if there is none. A damaged file is reported, if ``set_aside`` renamed, and is none."""
     try:
-        file = json.loads(path.read_text(encoding="utf-8"))
-        if file["sha256"] != sha256(json.dumps(file["result"], sort_keys=True, indent=1)):
-            raise ValueError("it does not match its own SHA-256")
-        return file["result"]
+        return cache.read_json(path, "result")
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
