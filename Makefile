@@ -4,6 +4,8 @@ DATASET   ?= mnist-5k
 DATASETS  ?=
 # the label column of a table
 LABEL     ?=
+# which of its classes is the normal one; all others together are then novel
+NORMAL    ?=
 PROFILE   ?= quick
 # "name=value name=value", as in the first code cell of a notebook
 PARAMS    ?=
@@ -26,17 +28,29 @@ PIP_ARGS  ?=
 
 PY    := $(VENV)/bin/python
 READY := $(VENV)/.rapp-installed
-RAPP_CACHE ?= $(abspath $(BUILD))/cache
+RAPP_CACHE ?= $(if $(filter /%,$(firstword $(BUILD))),,$(CURDIR)/)$(BUILD)/cache
 JUPYTER_PREFER_ENV_PATH := 1
 # Recipes take these as "$$NAME" from the environment, where spaces and quotes in them do no harm.
-export DATASET DATASETS LABEL PROFILE PARAMS NOTEBOOK JOBS SCHEDULER BUILD ROWS MINUTES OUT ID
+export DATASET DATASETS LABEL NORMAL PROFILE PARAMS NOTEBOOK JOBS SCHEDULER BUILD ROWS MINUTES OUT ID
 export RAPP_CACHE JUPYTER_PREFER_ENV_PATH
+# As they were typed: in a$b.csv, $b is no variable of Make's.
+override DATASET  := $(value DATASET)
+override DATASETS := $(value DATASETS)
+override LABEL    := $(value LABEL)
+override NORMAL   := $(value NORMAL)
+override PARAMS   := $(value PARAMS)
+ifneq ($(words $(VENV)),1)
+$(error VENV="$(VENV)" must be a folder without a space in its name, for Make parts files by spaces)
+endif
+ifeq ($(words $(BUILD)),0)
+$(error BUILD="$(BUILD)" names no folder)
+endif
 
 .PHONY: help book rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
 
 help:  ## show this help
 	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
-	@echo "       [DATASET=table.csv LABEL=column] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"] [JOBS=2]"
+	@echo "       [DATASET=table.csv LABEL=column NORMAL=class] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"] [JOBS=2]"
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY)  ## set up the environment, pinned by .constraints.txt (the other targets do it by themselves)
@@ -48,11 +62,11 @@ $(READY): pyproject.toml book/pyproject.toml .constraints.txt
 	@touch $@
 
 book: $(READY)  ## run the notebooks that are out of date and build the site (JOBS=2 runs two side by side)
-	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL" \
+	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL$${NORMAL:+=$$NORMAL}" \
 	  --profile="$$PROFILE" --params="$$PARAMS" --jobs="$$JOBS" --scheduler="$$SCHEDULER"
 
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
-	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL" \
+	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL$${NORMAL:+=$$NORMAL}" \
 	  --profile="$$PROFILE" --params="$$PARAMS"
 
 results: $(READY)  ## put the cells of `rapp run` among the published rows (OUT="folder folder")

@@ -1,6 +1,7 @@
 """The command line: ``rapp run`` fills a grid of cells."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +16,16 @@ from rapp.models import MODELS
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; returns the exit status. What goes wrong is told in one line."""
+    show_any_letter()
     arguments = _parser().parse_args(words)
     return told(lambda: arguments.command(arguments))
+
+
+def show_any_letter() -> None:
+    """Let a terminal that is not UTF-8 show “?” in place of a letter that it lacks, for then print would fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def told(command: Callable[[], int]) -> int:

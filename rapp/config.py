@@ -43,7 +43,7 @@ def parse(pairs: str) -> dict[str, object]:
         name, equals, text = pair.partition("=")
         if not equals or not text:
             raise ParameterError(f"PARAMS: {pair!r} must have the form name=value")
-        if name in ("dataset", "profile", "label"):
+        if name in ("dataset", "profile", "label", "normal"):
             raise ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
         try:
             values[name] = ast.literal_eval(text)
