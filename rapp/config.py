@@ -3,9 +3,10 @@
 import ast
 import math
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 
 MODEL_NAMES = ("ae", "vae", "aae")  # of ``models.MODELS``
@@ -59,6 +60,11 @@ def check_name(profile: str) -> None:
         raise ParameterError(f"profile {profile!r} is unknown; allowed: {', '.join(names)}")
 
 
+def plain(value: Any) -> Any:
+    """A number as Python's own: NumPy's, as ``np.arange`` gives it, is no int and cannot be written as JSON."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """All that decides a training run but data and seed; the defaults are the paper's protocol (book/protocol.md)."""
@@ -78,6 +84,8 @@ class TrainingConfig:
     device: str = "auto"  # "cuda" or "mps" where there is one, else "cpu"; or any of the three
 
     def __post_init__(self) -> None:
+        for option in fields(self):
+            object.__setattr__(self, option.name, plain(getattr(self, option.name)))
         allowed = {
             "model": MODEL_NAMES,
             "layers": LAYER_KINDS,

@@ -315,7 +315,7 @@ def test_huge_labels_are_kept_apart(tmp_path, values, classes):
 
 @pytest.mark.parametrize("word", ["inf", "-Infinity", "1e999"])
 def test_an_infinite_label_is_refused_by_row(tmp_path, word):
-    with pytest.raises(DataError, match="infinite in data row 9"):
+    with pytest.raises(DataError, match="an infinite label in data row 9"):
         load(write(tmp_path, kind=["1", "2"] * 4 + [word] * 10 + ["1", "2"] * (N // 2 - 9)), "kind")
 
 

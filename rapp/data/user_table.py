@@ -20,6 +20,7 @@ MAX_CLASSES, MAX_CATEGORIES = 100, 50
 ROWS_A_VALUE = 5  # of a column whose values each occur in one class alone; with fewer that can be chance
 NO_LABEL = ("", "?", "nan", "NaN", "<NA>", "#N/A", "null", "NULL")  # None and NA may be what a class is called
 MISSING = (*NO_LABEL, "NA", "N/A", "n/a", "None", "none", "-")  # among numbers
+MISSING_VALUES = ("{n} missing values ({shown}), the first", "fill them or remove those rows")
 NUMBER = re.compile(  # as people and spreadsheets write them: 1,234 or 0,75 or 1 234.5 or 12 % or € 3 or '5'
     r"['\"]?[-+(]?[€$£¥]?\s?(?:\d{1,3}(?:[.,'’\u00a0\u202f ]\d{3})+|\d+)(?:[.,]\d+)?\s?[%‰€$£¥°]?\)?['\"]?"
 )
@@ -97,15 +98,9 @@ def _classes(table: str, column: pd.Series, normal: str) -> np.ndarray:
     words = pd.Series(y.unique())
     numbers = pd.to_numeric(words, errors="coerce")
     if numbers.notna().all():
-        if np.isinf(numbers).any():
-            row = int((y == words[int(np.isinf(numbers).argmax())]).to_numpy().argmax())
-            raise DataError(
-                f"{table}: the label in {name!r} is infinite in data row {row + 1}; remove or label that row"
-            )
+        _refuse(table, y, y.isin(words[np.isinf(numbers)]), "an infinite label", "remove or label that row")
         whole = (numbers == numbers.round()) & (numbers.abs() < 2**53)
-        y = y.map(
-            {word: str(int(n)) if is_whole else word for word, n, is_whole in zip(words, numbers, whole, strict=True)}
-        )
+        y = y.replace(dict(zip(words[whole], numbers[whole].astype(int).astype(str), strict=True)))
     counts = y.value_counts()
     if len(counts) == 1:
         raise DataError(f"{table}: label column {name!r} has one class ({counts.index[0]!r}); at least two are needed")
@@ -139,12 +134,12 @@ def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tup
         is_text = not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
         missing = column.isna()
         if is_text:
-            column = column.astype(str).str.strip().mask(missing, "").rename(name)
+            column = column.astype(str).str.strip().mask(missing, "")
             missing = column == ""
         if missing.all():
             dropped.setdefault("empty", []).append(name)
             continue
-        _refuse_missing(table, column, missing)
+        _refuse(table, column, missing, *MISSING_VALUES)
         if is_text:
             column = _numbers_or_text(table, column)
             words += [f"{word!r} in {name}" for word in MISSING if word in set(column)]
@@ -158,7 +153,10 @@ def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tup
         if reason:
             dropped.setdefault(reason, []).append(name)
         elif pd.api.types.is_numeric_dtype(column):
-            kept.append(_finite(table, column.astype(np.float64)).to_frame())
+            column = column.astype(np.float64)
+            infinite = column.isin([np.inf, -np.inf])
+            _refuse(table, column, infinite, "{n} infinite values, the first", "replace them or remove those rows")
+            kept.append(column.to_frame())
         else:
             kept.append(pd.get_dummies(column.astype(str), prefix=name, dtype=np.float64))
     if not kept:
@@ -195,27 +193,16 @@ def _tells(column: pd.Series, y: np.ndarray) -> str:
     return "part" if n_values > 1 and (len(pairs) == n_classes or (len(pairs) == n_values and few)) else ""
 
 
-def _refuse_missing(table: str, column: pd.Series, missing: pd.Series) -> None:
-    if missing.any():
-        first = int(missing.to_numpy().argmax())
-        raise DataError(
-            f"{table}: column {column.name!r} has {missing.sum()} missing values ({_shown(column.iloc[first])}), the "
-            f"first in data row {first + 1}; fill them or remove those rows"
-        )
+def _refuse(table: str, column: pd.Series, bad: pd.Series, what: str, remedy: str) -> None:
+    """Refuse a column by its first bad row, if any; ``what`` has places for their number and that row's value."""
+    if bad.any():
+        first = int(bad.to_numpy().argmax())
+        words = what.format(n=bad.sum(), value=column.iloc[first], shown=_shown(column.iloc[first]))
+        raise DataError(f"{table}: column {column.name!r} has {words} in data row {first + 1}; {remedy}")
 
 
 def _shown(word: Any) -> str:
     return "blank" if pd.isna(word) or word == "" else f"{word!r} counts as none"
-
-
-def _finite(table: str, column: pd.Series) -> pd.Series:
-    if infinite := int(np.isinf(column).sum()):
-        first = int(np.isinf(column).to_numpy().argmax())
-        raise DataError(
-            f"{table}: column {column.name!r} has {infinite} infinite values, the first in data row {first + 1}; "
-            f"replace them or remove those rows"
-        )
-    return column
 
 
 def _numbers_or_text(table: str, column: pd.Series) -> pd.Series:
@@ -223,23 +210,16 @@ def _numbers_or_text(table: str, column: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(column, errors="coerce")
     missing = column.isin(MISSING)
     if numbers.notna().any() and (numbers.notna() | missing).all():
-        _refuse_missing(table, column, missing)
+        _refuse(table, column, missing, *MISSING_VALUES)
     written = numbers.isna() & column.map(lambda word: NUMBER.fullmatch(word) is not None)
-    if written.any() and (numbers.notna() | written).mean() >= 0.5:
-        row = int(written.to_numpy().argmax())
-        raise DataError(
-            f"{table}: column {column.name!r} has numbers that can be read in more than one way or in none: "
-            f"{column.iloc[row]!r} in data row {row + 1}; write them as plain numbers, such as 1234.5: a point before "
-            f"decimals, nothing between thousands, no %, currency or quotes"
-        )
-    share = numbers.notna().mean()
-    if 0.5 <= share < 1:
-        row = int(numbers.isna().to_numpy().argmax())
-        raise DataError(
-            f"{table}: column {column.name!r} has text among numbers: {column.iloc[row]!r} in data row {row + 1}; "
-            f"correct or remove it"
-        )
-    return numbers if share == 1 else column
+    if (numbers.notna() | written).mean() >= 0.5:
+        what = "numbers that can be read in more than one way or in none: {value!r}"
+        remedy = "a point before decimals, nothing between thousands, no %, currency or quotes"
+        _refuse(table, column, written, what, f"write them as plain numbers, such as 1234.5: {remedy}")
+    if numbers.notna().mean() < 0.5:
+        return column
+    _refuse(table, column, numbers.isna(), "text among numbers: {value!r}", "correct or remove it")
+    return numbers
 
 
 def _is_whole(column: pd.Series) -> bool:
