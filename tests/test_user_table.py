@@ -353,3 +353,11 @@ def test_spaces_around_names_and_words_count_for_nothing(tmp_path):
 
 def test_a_column_called_4_is_found_by_a_number(tmp_path):
     assert load(write(tmp_path, **{"4": GOOD["kind"]}, kind=1), 4).classes == ("faulty", "ok")
+
+
+def test_names_that_would_be_markup_are_plain_on_pages(tmp_path):
+    kind = np.where(np.arange(N) % 4, "*ok*|$x$", "<b>")
+    data = load(write(tmp_path, "a$b`c`.csv", kind=kind, **{"a|b": 1}), "kind")
+    assert (data.name, data.classes) == ("a_b_c_.csv", ("*ok*|$x$", "<b>"))
+    assert data.class_name(data.target()) == data.class_name(data.target("_b_")) == "_b_"
+    assert data.notes == ("dropped as constant: a_b",)

@@ -61,7 +61,15 @@ def read(path: str, label: str | None) -> Dataset:
     source = f"{file.name}, label column {label!r}" + (f", normal {normal!r}" if normal else "")
     for note in notes:
         say_once(file, note)
-    return Dataset(file.name, x, y, classes, None, source, "its owner's", "", classes, notes, normal or None)
+    shown, notes = tuple(map(_plain, classes)), tuple(map(_plain, notes))
+    return Dataset(
+        _plain(file.name), x, y, classes, None, _plain(source), "its owner's", "", shown, notes, normal or None
+    )
+
+
+def _plain(text: str) -> str:
+    """Text for a page, where some letters of a file's, a column's or a class's name would be markup."""
+    return re.sub(r"[`|*<>$\[\]{}\\\n]", "_", text)
 
 
 def _label(table: str, columns: list[str], label: str | None) -> tuple[str, str]:
