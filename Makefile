@@ -88,6 +88,7 @@ row: $(READY)  ## train one published row again and compare (ID="paper epochs=10
 	@LOKY_MAX_CPU_COUNT=1 $(PY) book/rows.py row --id="$$ID"
 
 serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
+	@$(PY) -c 'import socket, sys; sys.exit(not socket.socket().connect_ex(("127.0.0.1", int(sys.argv[1]))) and "error: port %s is in use; say make serve PORT=8001 or the like" % sys.argv[1])' $(PORT)
 	$(PY) -m http.server --bind 127.0.0.1 --directory "$$BUILD/html" $(PORT)
 
 test: $(READY)  ## run every test, the smallest book included

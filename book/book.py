@@ -130,6 +130,6 @@ def main(words: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        sys.exit(main())
+        sys.exit(keys.told(main))
     except KeyboardInterrupt:
         sys.exit(130)

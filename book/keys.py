@@ -6,7 +6,8 @@ Nothing here imports torch or papermill, so a build with nothing to do is over a
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,20 @@ class Chapter:
     digest: str
     is_general: bool  # the same on all data sets, as it takes none
     shows_rows: bool  # published ones, of book/results/
+
+
+def told(command: Callable[[], int]) -> int:
+    """Run a script's command and return its exit status; what the system refuses, as on a full disk, is one line.
+
+    A terminal that is not UTF-8 shows "?" in place of a letter that it lacks.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        return command()
+    except OSError as error:
+        print(f"error: {error}; what was finished is kept, and the same command goes on", file=sys.stderr)
+        return 1
 
 
 def asked(dataset: str, datasets: str, label: str, profile: str, params: str) -> Asked:

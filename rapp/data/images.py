@@ -99,7 +99,7 @@ def _unpacked(name: str, reader: type) -> Path:
             for file in mirror.glob("*.gz"):
                 if not check_integrity(file, dict(reader.resources).get(file.name)):  # type: ignore[attr-defined]
                     raise DataError(
-                        f"{name}: {file} is damaged; put a sound one there, or delete it to have it downloaded"
+                        f"{name} could not be had: {file} is damaged; fetch it anew, or delete it and we do"
                     )
                 shutil.copyfile(file, raw / file.name)
         else:
