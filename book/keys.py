@@ -5,6 +5,7 @@ Nothing here imports torch or papermill, so a build with nothing to do is over a
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -86,7 +87,7 @@ def asked(dataset: str, datasets: str, label: str, profile: str, params: str) ->
 
 def is_file(path: str) -> bool:
     """Return whether there is such a file."""
-    return Path(path).expanduser().is_file()
+    return os.path.isfile(os.path.expanduser(path))
 
 
 def is_table(dataset: str) -> bool:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -107,6 +109,27 @@ def test_help_needs_no_home(tmp_path):
     script = "import pwd, rapp.cli as cli; pwd.getpwuid = lambda uid: {}[uid]; cli.main(['run', '--help'])"
     env = {name: value for name, value in os.environ.items() if name not in ("HOME", "RAPP_CACHE")}
     env |= {"PYTHONIOENCODING": "ascii", "TMPDIR": str(tmp_path)}
-    done = subprocess.run([os.sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=env)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage: rapp run" in done.stdout
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path):
+    (tmp_path / "no folder").touch()
+    said = []
+    for script, *words in (("book.py",), ("rerun.py", "--notebook=03")):
+        command = [sys.executable, ROOT / "book" / script, f"--build={tmp_path}/no folder/b", *words]
+        done = subprocess.run([*command, "--dataset=digits", "--profile=tiny"], capture_output=True, text=True)
+        assert done.returncode == 1
+        said += [line for line in done.stderr.splitlines() if not line.startswith("01_")]
+    assert [line[:6] for line in said] == ["error:"] * 2
+    assert all("Not a directory" in line and "no folder" in line for line in said)
+
+
+def test_a_port_in_use_is_said(make):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = make("serve", "-o", "book", f"PORT={port}")
+    assert done.returncode != 0
+    assert f"error: port {port} is in use; say make serve PORT=8001" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """A CSV or Parquet file as a frame of text and numbers. What can be read in two ways is refused."""
 
+import contextlib
 import csv
 import gzip
 import io
@@ -60,7 +61,7 @@ def _ragged(where: str, values: int, names: int) -> str:
 
 def _line(file: Path) -> str:
     """Where a file stops being UTF-8, in words."""
-    with _opened(file) as lines:
+    with _opened(file) as lines, contextlib.suppress(EOFError, OSError):  # damaged, too
         for number, line in enumerate(lines, 1):
             try:
                 line.decode("utf-8")
@@ -86,10 +87,10 @@ def _read_csv(file: Path, label: str | None) -> tuple[pd.DataFrame, list[str]]:
     if b"\0" in start and encoding != "utf-16":
         raise DataError(f"{file.name} is no UTF-8 text, but perhaps UTF-16 or no text at all; save it in UTF-8")
     separator, header, first = _separator(file, encoding)
-    refuse_twice(file.name, header)
+    names = [name.strip() or f"{UNNAMED}{i}" for i, name in enumerate(header)]
+    refuse_twice(file.name, names)
     if len(first) > len(header):
         raise DataError(f"{file.name}: {_ragged('data row 1', len(first), len(header))}")
-    names = [name.strip() or f"{UNNAMED}{i}" for i, name in enumerate(header)]
     frame = pd.read_csv(
         file, sep=separator, encoding=encoding, compression="gzip" if _is_gzip(file) else None, header=0, names=names,
         dtype={name: str for name in names if f"{label}=".startswith(f"{name}=")},
@@ -99,7 +100,7 @@ def _read_csv(file: Path, label: str | None) -> tuple[pd.DataFrame, list[str]]:
     notes += ["read as UTF-16"] if encoding == "utf-16" else []
     if separator != "," and (decimal := _with_decimal_commas(frame, label)):
         for name in decimal:
-            frame[name] = pd.to_numeric(frame[name].str.strip().str.replace(",", "."))
+            frame[name] = pd.to_numeric(frame[name].astype(str).str.strip().str.replace(",", "."))
         notes.append(f"read with decimal commas: {', '.join(decimal)}")
     return frame, notes
 
