@@ -134,7 +134,7 @@ def test_what_a_fuzz_found(tmp_path):
     latin = gzip.compress(text().encode("latin-1"))
     with pytest.raises(DataError, match=r"t.csv.gz could not be read|t.csv.gz is not UTF-8"):
         load(stored(tmp_path, latin[:-30], "t.csv.gz"), "state")
-    huge = [[str(10**20 + i), f"{i}2,5", row[3]] for i, row in enumerate(ROWS)]
+    huge = [[str(10**20 * (i + 1)), f"{i}2,5", row[3]] for i, row in enumerate(ROWS)]
     assert load(stored(tmp_path, text(";", ["serial", "wear", "state"], huge)), "state").x.shape == (N, 2)
     with pytest.raises(DataError, match="2 columns are called 'Unnamed: 0'"):
         load(stored(tmp_path, text(names=["", "Unnamed: 0", "tool", "state"])), "state")
