@@ -29,16 +29,21 @@ PIP_ARGS  ?=
 PY    := $(VENV)/bin/python
 READY := $(VENV)/.rapp-installed
 RAPP_CACHE ?= $(if $(filter /%,$(firstword $(BUILD))),,$(CURDIR)/)$(BUILD)/cache
+# a user of a container that is only a number has no home, and Jupyter wants one
+HOME ?= $(RAPP_CACHE)/home
 JUPYTER_PREFER_ENV_PATH := 1
 # Recipes take these as "$$NAME" from the environment, where spaces and quotes in them do no harm.
 export DATASET DATASETS LABEL NORMAL PROFILE PARAMS NOTEBOOK JOBS SCHEDULER BUILD ROWS MINUTES OUT ID
-export RAPP_CACHE JUPYTER_PREFER_ENV_PATH
+export RAPP_CACHE HOME JUPYTER_PREFER_ENV_PATH
 # As they were typed: in a$b.csv, $b is no variable of Make's.
 override DATASET  := $(value DATASET)
 override DATASETS := $(value DATASETS)
 override LABEL    := $(value LABEL)
 override NORMAL   := $(value NORMAL)
 override PARAMS   := $(value PARAMS)
+override BUILD    := $(value BUILD)
+override ROWS     := $(value ROWS)
+override OUT      := $(value OUT)
 ifneq ($(words $(VENV)),1)
 $(error VENV="$(VENV)" must be a folder without a space in its name, for Make parts files by spaces)
 endif
