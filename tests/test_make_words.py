@@ -62,14 +62,12 @@ def test_folders_that_make_cannot_take_are_refused(typed, name, value):
     assert words == []
 
 
-@pytest.mark.parametrize("name", ["a b", "a;b", "a$$b"])
+@pytest.mark.parametrize("name", ["a b", "a;b", "a$b"])
 def test_clean_deletes_the_folder_that_was_named_and_no_other(typed, tmp_path, name):
     for folder in ("a", "b", "a b", "a;b", "a$b"):
         (tmp_path / folder).mkdir()
     assert typed("clean", BUILD=tmp_path / name)[0].returncode == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "a b", "a;b", "a$b", "venv"} - {
-        name.replace("$$", "$")
-    }
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "a b", "a;b", "a$b", "venv"} - {name}
 
 
 @pytest.mark.parametrize("name", NAMES)
