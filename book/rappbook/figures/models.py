@@ -31,6 +31,24 @@ def by_model(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def learning(histories: dict[str, list[pd.DataFrame]]) -> Figure:
+    """Validation error epoch by epoch, a panel for each model, a line for each seed, a dot at the epoch that is kept.
+
+    Args:
+        histories: model → a frame with the columns epoch and val_error for each seed.
+    """
+    figure, axes = style.subplots(1, len(histories), figsize=(6.8, 2.8), sharey=True, squeeze=False)
+    for ax, (model, runs) in zip(axes[0], histories.items(), strict=True):
+        for run in runs:
+            best = run.loc[run["val_error"].idxmin()]
+            ax.plot(run["epoch"], run["val_error"], color=style.RECONSTRUCTION, linewidth=1.4)
+            ax.scatter(best["epoch"], best["val_error"], color="black", s=22, zorder=3)
+        ax.set(title=style.MODEL_NAMES[model], xlabel="epoch", yscale="log")
+        ax.grid(axis="y", which="both", alpha=0.3)
+    axes[0, 0].set_ylabel("validation error")
+    return figure
+
+
 def by_class(rows: pd.DataFrame, names: dict[str, str]) -> Figure:
     """AUROC of each score with each class as the novel one, a panel per model; means over seeds.
 
