@@ -40,7 +40,7 @@ FIGURES = {
         pd.DataFrame({"direction": [1, 4] * 2, "kind": ["normal", "novel"] * 2, "energy": [1.0, 2, 3, 4]})
     ),
     "scores": lambda: models.by_model(ROWS),
-    "epochs": lambda: models.learning(dict.fromkeys(("ae", "vae"), [pd.DataFrame({"epoch": [1, 2], "val_error": [3, 2]})])),
+    "epochs": lambda: models.learning({"ae": [pd.DataFrame({"epoch": [1, 2], "val_error": [3, 2]})]}),
     "classes": lambda: models.by_class(ROWS.assign(target="1", committed=[True, False, False] * 3), {"1": "1"}),
     "pathway of a table": lambda: pathway.pathway(RNG.normal(size=6), RNG.normal(size=6), None, 3),
     "boundaries": lambda: setups.boundaries(CLOUD, CLOUD + 3, CLOUD - 3, GRID, {"a": GRID[0], "b": GRID[1]}),
