@@ -40,6 +40,7 @@ FIGURES = {
         pd.DataFrame({"direction": [1, 4] * 2, "kind": ["normal", "novel"] * 2, "energy": [1.0, 2, 3, 4]})
     ),
     "scores": lambda: models.by_model(ROWS),
+    "scores of others' networks": lambda: models.by_model(pd.concat([ROWS.assign(model=f"net {i}") for i in range(5)])),
     "classes": lambda: models.by_class(ROWS.assign(target="1", committed=[True, False, False] * 3), {"1": "1"}),
     "pathway of a table": lambda: pathway.pathway(RNG.normal(size=6), RNG.normal(size=6), None, 3),
     "boundaries": lambda: setups.boundaries(CLOUD, CLOUD + 3, CLOUD - 3, GRID, {"a": GRID[0], "b": GRID[1]}),
