@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 def train(model: nn.Module, x_train: Tensor, epochs: int, lr: float = 3e-3) -> nn.Module:
-    """Train by Adam on the squared error of the copies, x_train (N, …) in batches of 64; in eval mode at the end."""
+    """Train by Adam on the squared error of copies of x_train (N, …); return it in eval mode."""
     loader = DataLoader(TensorDataset(x_train), batch_size=64, shuffle=True, drop_last=True)
     optimizer = torch.optim.Adam(model.parameters(), lr)
     model.train()
@@ -53,12 +53,19 @@ class WithDropout(nn.Module):
         super().__init__()
         self.encoder = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(height * width, 200), nn.ReLU(), nn.Dropout(0.1),
-            nn.Linear(200, 100), nn.ReLU(), nn.Dropout(0.1),
+            nn.Linear(height * width, 200),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(200, 100),
+            nn.ReLU(),
+            nn.Dropout(0.1),
             nn.Linear(100, 20),
-        )  # fmt: skip
+        )
         self.decoder = nn.Sequential(
-            nn.Linear(20, 200), nn.ReLU(), nn.Linear(200, height * width), nn.Unflatten(1, (1, height, width))
+            nn.Linear(20, 200),
+            nn.ReLU(),
+            nn.Linear(200, height * width),
+            nn.Unflatten(1, (1, height, width)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,7 +74,7 @@ class WithDropout(nn.Module):
 
 
 class Plain(nn.Module):
-    """Layers are attributes, what lies between them is written in ``forward``; encoder and decoder have no names."""
+    """Layers are attributes; encoder and decoder have no names, and ``forward`` calls relu."""
 
     def __init__(self, height: int, width: int):
         super().__init__()

@@ -15,7 +15,7 @@ def by_model(rows: pd.DataFrame) -> Figure:
     """
     models, scores = list(dict.fromkeys(rows["model"])), list(style.SCORE_COLOURS)
     figure, ax = style.subplots(figsize=(max(6.4, 1.5 * len(models)), 3.6))
-    size = 12 if len(models) < 5 else 10
+    size = 12 if len(models) < 5 else 8
     for i, score in enumerate(scores):
         part = rows[rows["score"] == score]
         places = part["model"].map(models.index) + 0.26 * (i - 1)
