@@ -74,7 +74,7 @@ class WithDropout(nn.Module):
 
 
 class Plain(nn.Module):
-    """Layers are attributes; encoder and decoder have no names, and ``forward`` calls relu."""
+    """Layers are attributes, and relu is a function that ``forward`` calls."""
 
     def __init__(self, height: int, width: int):
         super().__init__()
@@ -97,7 +97,7 @@ class Plain(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Two LSTMs read an image row by row, a third one writes it from the last state of the second."""
+    """Two LSTMs read an image row by row, a third one writes it from the last state."""
 
     def __init__(self, height: int, width: int):
         super().__init__()
@@ -121,14 +121,15 @@ class Normalised(nn.Module):
 
     def __init__(self, height: int, width: int):
         super().__init__()
+        n = height * width
         self.encoder = nn.Sequential(
-            nn.Sequential(nn.Flatten(), nn.Linear(height * width, 200), nn.BatchNorm1d(200), nn.ReLU()),
+            nn.Sequential(nn.Flatten(), nn.Linear(n, 200), nn.BatchNorm1d(200), nn.ReLU()),
             nn.Sequential(nn.Linear(200, 100), nn.BatchNorm1d(100), nn.ReLU()),
             nn.Linear(100, 20),
         )
         self.decoder = nn.Sequential(
             nn.Sequential(nn.Linear(20, 200), nn.BatchNorm1d(200), nn.ReLU()),
-            nn.Sequential(nn.Linear(200, height * width), nn.Unflatten(1, (1, height, width))),
+            nn.Sequential(nn.Linear(200, n), nn.Unflatten(1, (1, height, width))),
         )
 
     def forward(self, x: Tensor) -> Tensor:
