@@ -4,6 +4,8 @@ DATASET   ?= mnist-5k
 DATASETS  ?=
 # the label column of a table
 LABEL     ?=
+# which of its classes is the normal one; all others together are then novel
+NORMAL    ?=
 PROFILE   ?= quick
 # "name=value name=value", as in the first code cell of a notebook
 PARAMS    ?=
@@ -26,17 +28,30 @@ PIP_ARGS  ?=
 
 PY    := $(VENV)/bin/python
 READY := $(VENV)/.rapp-installed
-RAPP_CACHE ?= $(abspath $(BUILD))/cache
+RAPP_CACHE ?= $(if $(filter /%,$(firstword $(BUILD))),,$(CURDIR)/)$(BUILD)/cache
+# a user of a container that is only a number has no home, and Jupyter wants one
+HOME ?= $(RAPP_CACHE)/home
 JUPYTER_PREFER_ENV_PATH := 1
 # Recipes take these as "$$NAME" from the environment, where spaces and quotes in them do no harm.
-export DATASET DATASETS LABEL PROFILE PARAMS NOTEBOOK JOBS SCHEDULER BUILD ROWS MINUTES OUT ID
-export RAPP_CACHE JUPYTER_PREFER_ENV_PATH
+export DATASET DATASETS LABEL NORMAL PROFILE PARAMS NOTEBOOK JOBS SCHEDULER BUILD ROWS MINUTES OUT ID
+export RAPP_CACHE HOME JUPYTER_PREFER_ENV_PATH
+# As they were typed: in a$b.csv, $b is no variable of Make's.
+override DATASET  := $(value DATASET)
+override DATASETS := $(value DATASETS)
+override LABEL    := $(value LABEL)
+override NORMAL   := $(value NORMAL)
+override PARAMS   := $(value PARAMS)
+override BUILD    := $(value BUILD)
+override ROWS     := $(value ROWS)
+override OUT      := $(value OUT)
+$(if $(filter 1,$(words $(VENV))),,$(error VENV="$(VENV)" must be a folder without a space, for Make parts files by spaces))
+$(if $(strip $(BUILD)),,$(error BUILD="$(BUILD)" names no folder))
 
 .PHONY: help book pdf playground rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
 
 help:  ## show this help
 	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
-	@echo "       [DATASET=table.csv LABEL=column] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"] [JOBS=2]"
+	@echo "       [DATASET=table.csv LABEL=column NORMAL=class] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"] [JOBS=2]"
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY)  ## set up the environment, pinned by .constraints.txt (the other targets do it by themselves)
@@ -48,14 +63,14 @@ $(READY): pyproject.toml book/pyproject.toml .constraints.txt
 	@touch $@
 
 book: $(READY)  ## run the notebooks that are out of date and build the site (JOBS=2 runs two side by side)
-	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL" \
+	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL$${NORMAL:+=$$NORMAL}" \
 	  --profile="$$PROFILE" --params="$$PARAMS" --jobs="$$JOBS" --scheduler="$$SCHEDULER"
 
 pdf: book  ## print the book into one PDF: book/_build/rapp.pdf
 	@$(PY) book/pdf.py --build="$$BUILD"
 
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
-	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL" \
+	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL$${NORMAL:+=$$NORMAL}" \
 	  --profile="$$PROFILE" --params="$$PARAMS"
 
 results: $(READY)  ## put the cells of `rapp run` among the published rows (OUT="folder folder")
@@ -80,6 +95,7 @@ playground: $(READY)  ## train the playground's ten networks again, on all 70,00
 	@$(PY) book/playground.py
 
 serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
+	@$(PY) -c 'import socket, sys; sys.exit(not socket.socket().connect_ex(("127.0.0.1", int(sys.argv[1]))) and "error: port %s is in use; say make serve PORT=8001 or the like" % sys.argv[1])' $(PORT)
 	$(PY) -m http.server --bind 127.0.0.1 --directory "$$BUILD/html" $(PORT)
 
 test: $(READY)  ## run every test, the smallest book included

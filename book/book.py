@@ -96,7 +96,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--build", type=Path, default=Path("book/_build"), help="the build folder")
     parser.add_argument("--dataset", default="mnist-5k", help="a data set's name, or the path of a table")
     parser.add_argument("--datasets", default="", help='several of them, such as "mnist-5k digits"')
-    parser.add_argument("--label", default="", help="the label column of a table")
+    parser.add_argument("--label", default="", help='the label column of a table; or "column=class", which is normal')
     parser.add_argument("--profile", default="quick", help="quick, paper or tiny")
     parser.add_argument("--params", default="", help='"name=value name=value"')
     parser.add_argument("--jobs", default="", help="how many notebooks run side by side")
@@ -130,6 +130,6 @@ def main(words: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        sys.exit(main())
+        sys.exit(keys.told(main))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -84,7 +84,8 @@ def playground_filled(text: str) -> str:
 def parameters(notebook: Path) -> list[str]:
     """What an executed notebook was run with, as Markdown."""
     run = nbformat.read(notebook, as_version=4).metadata.papermill
-    return [f"`{name}={value!r}`" for name, value in run.parameters.items()]
+    words = (re.sub(r"[`|]", "_", f"{name}={value!r}") for name, value in run.parameters.items())
+    return [f"`{word}`" for word in words]
 
 
 def status(notebooks: list[Path]) -> str:
@@ -369,4 +370,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(book_keys.told(main))

@@ -158,7 +158,7 @@ def on_cluster(arguments: argparse.Namespace) -> int:
 def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """What a chapter is run with."""
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--label", default="", help="the label column of a table")
+    parser.add_argument("--label", default="", help='the label column of a table; or "column=class", which is normal')
     parser.add_argument("--profile", required=True)
     parser.add_argument("--params", default="", help='"name=value name=value"')
     return parser
@@ -189,4 +189,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keys.told(main))

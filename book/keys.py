@@ -5,8 +5,10 @@ Nothing here imports torch or papermill, so a build with nothing to do is over a
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,18 +51,42 @@ class Chapter:
     shows_rows: bool  # published ones, of book/results/
 
 
+def told(command: Callable[[], int]) -> int:
+    """Run a script's command and return its exit status; what the system refuses, as on a full disk, is one line.
+
+    A terminal that is not UTF-8 shows "?" in place of a letter that it lacks.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        return command()
+    except OSError as error:
+        print(f"error: {error}; what was finished is kept, and the same command goes on", file=sys.stderr)
+        return 1
+
+
 def asked(dataset: str, datasets: str, label: str, profile: str, params: str) -> Asked:
     """Return what a command line asks for; ``datasets`` may name several and goes before ``dataset``.
 
+    A table's path may have spaces in it, where it is the only data set.
+
     Raises:
-        ValueError: a data set or profile that is not one word.
+        ValueError: a data set or profile that is not one word, or a normal class without a label.
     """
-    if len(dataset.split()) != 1 or len(profile.split()) != 1:
+    if (len(dataset.split()) != 1 and not is_file(dataset)) or len(profile.split()) != 1:
         raise ValueError(
-            f'DATASET="{dataset}" and PROFILE="{profile}" must be one word each; several data sets are DATASETS="a b"'
+            f'DATASET="{dataset}", which is no file, and PROFILE="{profile}" must be one word each; '
+            f'several data sets are DATASETS="a b"'
         )
-    names = dict.fromkeys(datasets.split() or dataset.split())
+    if label.startswith("="):
+        raise ValueError(f"NORMAL{label} needs LABEL=…, the column that holds this class")
+    names = dict.fromkeys([datasets] if is_file(datasets) else datasets.split() or [dataset])
     return Asked(tuple(names), label, profile.strip(), params.strip())
+
+
+def is_file(path: str) -> bool:
+    """Return whether there is such a file."""
+    return os.path.isfile(os.path.expanduser(path))
 
 
 def is_table(dataset: str) -> bool:
@@ -69,7 +95,7 @@ def is_table(dataset: str) -> bool:
 
 
 def label_of(dataset: str, label: str) -> str:
-    """Return the label column of a table, and "" for a data set that has labels of its own."""
+    """Return the label of a table, "column" or "column=normal class", and "" for data that have labels of their own."""
     return label if is_table(dataset) else ""
 
 
@@ -84,7 +110,7 @@ def folder_name(dataset: str, label: str, profile: str, params: str) -> str:
     It is ``digits/tiny`` or, for the table ``my/parts.csv`` with other parameters, ``parts-1a2b3c4d/tiny-5e6f7a8b``.
     """
     if is_table(dataset):
-        stem = next(filter(None, Path(dataset).name.split(".")), "table")
+        stem = re.sub(r"[^\w'-]+", "_", next(filter(None, Path(dataset).name.split(".")), "table"))
         dataset = f"{stem}-{checksum(dataset, label)[:LENGTH]}"
     return f"{dataset}/{profile}" + (f"-{checksum(params)[:LENGTH]}" if params else "")
 

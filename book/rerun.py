@@ -30,10 +30,15 @@ def chapter(name: str) -> Path:
 
 
 def folder_name(notebook: Path, parameters: dict[str, object]) -> str:
-    """The name of a rerun's folder, made of its parameters: ``02-fashion-mnist-quick-target-8-epochs-30``."""
+    """The name of a rerun's folder, made of its parameters: ``02-fashion-mnist-quick-target-8-epochs-30``.
+
+    A table's has a checksum of its path and label in it: there may be another of this name in another folder.
+    """
     shown = [notebook.stem[:2]]
     for name, value in parameters.items():
-        text = Path(str(value)).name if name == "dataset" else str(value)
+        text = str(value)
+        if name == "dataset":
+            text = keys.folder_name(text, str(parameters.get("label", "")), "", "").rstrip("/")
         shown.append(text if name in ("dataset", "profile") else f"{name}-{text}")
     return re.sub(r"[^\w.-]+", "_", "-".join(shown))
 
@@ -69,4 +74,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keys.told(main))

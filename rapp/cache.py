@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,8 +19,14 @@ class DamagedFileError(Exception):
 
 
 def cache_folder() -> Path:
-    """Where trained models and downloads are kept: ``$RAPP_CACHE``, else ``~/.cache/rapp``."""
-    return Path(os.environ.get("RAPP_CACHE") or Path.home() / ".cache" / "rapp").expanduser()
+    """Where trained models and downloads are kept: ``$RAPP_CACHE``, else ``~/.cache/rapp``.
+
+    Who has no home, as a user of a container that is only a number, has them in the folder for temporary files.
+    """
+    try:
+        return Path(os.environ.get("RAPP_CACHE") or Path.home() / ".cache" / "rapp").expanduser()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"rapp-{os.getuid()}"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

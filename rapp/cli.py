@@ -4,6 +4,7 @@ Exit status: 0 done; 1 the disk or some cells failed; 2 something that was said 
 """
 
 import argparse
+import io
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,8 +24,16 @@ from rapp.progress import say
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; returns the exit status. What goes wrong is told in one line."""
+    show_any_letter()
     arguments = _parser().parse_args(words)
     return told(lambda: arguments.command(arguments))
+
+
+def show_any_letter() -> None:
+    """Let a terminal that is not UTF-8 show “?” in place of a letter that it lacks, for then print would fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def told(command: Callable[[], int]) -> int:

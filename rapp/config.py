@@ -3,10 +3,11 @@
 import ast
 import math
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 MODEL_NAMES = ("ae", "vae", "aae")  # of ``models.MODELS``
@@ -21,7 +22,7 @@ SMALL = 10_000  # rows; below, `quick` uses a network of its own
 PROFILES: dict[str, dict[str, Any]] = {
     "tiny": {"n_layers": 3, "bottleneck": 8, "samples": 1, "epochs": 2, "batch": 64, "threads": 1},
     "quick": {"epochs": 40, "precision": "bfloat16", "threads": 1},
-    "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 20, "batch": 32, "threads": 1},
+    "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 60, "batch": 32, "threads": 1},
     "paper": {"epochs": 100, "threads": 1},
 }
 
@@ -44,7 +45,7 @@ def parse(pairs: str) -> dict[str, object]:
         name, equals, text = pair.partition("=")
         if not equals or not text:
             raise ParameterError(f"PARAMS: {pair!r} must have the form name=value")
-        if name in ("dataset", "profile", "label"):
+        if name in ("dataset", "profile", "label", "normal"):
             raise ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
         try:
             values[name] = ast.literal_eval(text)
@@ -58,6 +59,11 @@ def check_name(profile: str) -> None:
     names = [name for name in PROFILES if "," not in name]
     if profile not in names:
         raise ParameterError(f"profile {profile!r} is unknown; allowed: {', '.join(names)}")
+
+
+def plain(value: Any) -> Any:
+    """A number as Python's own: NumPy's, as ``np.arange`` gives it, is no int and cannot be written as JSON."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class TrainingConfig:
     device: str = "auto"  # "cuda" or "mps" where there is one, else "cpu"; or any of the three
 
     def __post_init__(self) -> None:
+        for option in fields(self):
+            object.__setattr__(self, option.name, plain(getattr(self, option.name)))
         allowed = {
             "model": MODEL_NAMES,
             "layers": LAYER_KINDS,
@@ -119,3 +127,23 @@ def resolve_device(name: str) -> torch.device:
     if not present[name]:
         raise ValueError(f"device={name!r} is not present on this machine; use 'auto' or 'cpu'")
     return torch.device(name)
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """All that decides a detector but data and seed: its name and its options; an autoencoder has a ``TrainingConfig``.
+
+    Both can be asked for ``model``, ``epochs``, ``precision``, ``device`` and ``threads``.
+    """
+
+    model: str  # its name in ``detectors.DETECTORS``
+    options: tuple[tuple[str, object], ...] = ()  # sorted by name
+    device: str = "auto"
+    threads: int = 1
+
+    precision: ClassVar[str] = "float32"
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training rows; 0 if it does not learn in passes."""
+        return dict(self.options).get("epochs", 0)  # type: ignore[return-value]

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rapp import calibration, explain, labels, saving
 from rapp.config import TrainingConfig, is_whole
-from rapp.detectors.autoencoder import bottleneck
+from rapp.detectors.rows import bottleneck
 from rapp.pathway import FewRowsWarning, Pathway
 from rapp.progress import say
 from rapp.stacks import train

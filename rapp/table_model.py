@@ -11,12 +11,16 @@ import pandas as pd
 
 from rapp.cache import DamagedFileError, read_json, write_json
 from rapp.calibration import p_values
+from rapp.data.columns import without_points
 from rapp.data.dataset import DataError
-from rapp.data.schema import Column, chunks, encode, learn, whole
+from rapp.data.schema import Column, encode, learn
+from rapp.data.table_file import located, parts, some
+from rapp.data.table_file import read as read_table
 from rapp.estimator import RaPP, load
 from rapp.progress import say
 
 FILE = "table.json"
+CHUNK = 10_000  # rows scored at once
 REASONS = 3  # features that a flagged row's line names
 
 
@@ -45,24 +49,30 @@ class TableModel:
         row would fall most.
 
         Raises:
-            DataError: as in ``schema.chunks`` and ``schema.encode``; no row can be scored.
+            DataError: as in ``table_file.parts`` and ``schema.encode``; no row can be scored.
         """
+        texts = {column.name for column in self.columns if column.categories}
+        told: set[str] = set()
         left_out = scored = 0
-        for frame in chunks(source):
-            x, rows = encode(frame, self.columns, source, skip)
-            left_out += len(frame) - len(rows)
-            if not len(rows):
-                continue
-            scored += len(rows)
-            try:
-                lines = self._lines(self.scaled(x), frame.index[rows] + 1)
-            except ValueError as error:  # numbers so far from training's that scores overflow
-                raise DataError(f"{source}: {error}") from error
-            yield lines
+        with located(source) as file:
+            for frame, notes in parts(file, texts.__contains__, CHUNK):
+                for note in sorted({*notes} - told):
+                    say(f"{file.name}: {note}")
+                told |= {*notes}
+                x, rows = encode(frame, self.columns, file.name, skip)
+                left_out += len(frame) - len(rows)
+                if not len(rows):
+                    continue
+                scored += len(rows)
+                try:
+                    lines = self._lines(self.scaled(x), frame.index[rows] + 1)
+                except ValueError as error:  # numbers so far from training's that scores overflow
+                    raise DataError(f"{file.name}: {error}") from error
+                yield lines
         if left_out:
-            say(f"{source}: {left_out} rows with missing values or unknown categories were left out")
+            say(f"{file.name}: {left_out} rows with missing values or unknown categories were left out")
         if not scored:
-            raise DataError(f"{source} has no row that can be scored")
+            raise DataError(f"{file.name} has no row that can be scored")
 
     def _lines(self, x: pd.DataFrame, numbers: pd.Index) -> pd.DataFrame:
         found = pd.DataFrame({"row": numbers})
@@ -102,7 +112,7 @@ def fit(source: str, label: str | None = None, normal: str | None = None, **para
     """A model of a table's normal rows.
 
     Args:
-        source: a .csv, .csv.gz or .parquet file, or "-".
+        source: a file as ``table_file.read`` takes it, or "-".
         label: the column that says what a row is; None: all rows are normal.
         normal: its value for normal rows, the others are left out.
         params: of ``RaPP``.
@@ -110,29 +120,38 @@ def fit(source: str, label: str | None = None, normal: str | None = None, **para
     Raises:
         DataError: a table, label or value that cannot be used.
     """
-    frame = whole(source)
     if (label is None) != (normal is None):
         raise DataError("say both or none of --label COLUMN and --normal VALUE: which rows are normal, if not all")
+    with located(source) as file:
+        frame, notes = read_table(file, label)
+    table = file.name
+    if frame.empty:
+        raise DataError(f"{table} has no rows")
     if label is not None:
-        if label not in frame.columns:
-            raise DataError(f"{source} has no column {label!r}; it has {', '.join(frame.columns)}")
-        kinds = frame.pop(label).astype(str)
-        if normal not in set(kinds):
-            raise DataError(f"{source}: no row has {label}={normal!r}; there are {', '.join(sorted(set(kinds))[:12])}")
-        chosen = int((kinds == normal).sum())
-        say(f"{source}: {chosen} rows with {label}={normal} are normal, {len(kinds) - chosen} are left out")
-        frame = frame[kinds == normal]
-    columns, dropped = learn(frame, source)
-    for note in dropped:
-        say(f"{source}: {note}")
-    x, _ = encode(frame, columns, source)
+        frame = _normal(table, frame, label, str(normal))
+    columns, more = learn(frame, table)
+    for note in [*notes, *more]:
+        say(f"{table}: {note}")
+    x, _ = encode(frame, columns, table)
     scale = x.std(0)
     model = TableModel(columns, x.mean(0), np.where(scale > 0, scale, 1), RaPP(**params))  # type: ignore[arg-type]
     try:
         model.estimator.fit(model.scaled(x))
     except (ValueError, FloatingPointError) as error:  # parameters, too few rows, a diverged training
-        raise DataError(f"{source}: {error}") from error
+        raise DataError(f"{table}: {error}") from error
     return model
+
+
+def _normal(table: str, frame: pd.DataFrame, label: str, normal: str) -> pd.DataFrame:
+    """The rows of one kind, without the label."""
+    if label not in frame.columns:
+        raise DataError(f"{table} has no column {label!r}; it has {some(list(frame.columns))}")
+    kinds = without_points(frame.pop(label).dropna().astype(str).str.strip())
+    if normal not in set(kinds):
+        raise DataError(f"{table}: no row has {label}={normal!r}; there are {some(sorted(set(kinds)))}")
+    chosen = kinds.index[kinds == normal]
+    say(f"{table}: {len(chosen)} rows with {label}={normal} are normal, {len(frame) - len(chosen)} are left out")
+    return frame.loc[chosen]
 
 
 def read(folder: Path) -> TableModel:

@@ -50,7 +50,7 @@ def blobs(monkeypatch):
     """A small data set of three overlapping classes, 200 rows × 16 features each, as images of 4 × 4."""
     rng = np.random.default_rng(0)
     centres = rng.uniform(0.2, 0.8, (3, 16))
-    x = np.concatenate([centre + 0.1 * rng.normal(size=(200, 16)) for centre in centres]).astype(np.float32)
+    x = np.concatenate([centre + 0.1 * rng.normal(size=(200, 16)) for centre in centres]).clip(0, 1).astype(np.float32)
     monkeypatch.setitem(CHECKSUMS, "blobs", "0" * 64)
     y = np.repeat(list("012"), 200)
     return Dataset("blobs", x, y, DIGITS[:3], (4, 4), "made up", "none", "none", ("zero", "one", "two"))

@@ -75,9 +75,14 @@ def test_pca_misses_what_lies_in_its_plane_and_sees_what_leaves_it():
     np.testing.assert_allclose(detector.scores(np.array([100 * plane[0], 3 * off]))["recon"], [0, 9], atol=1e-6)
 
 
-def test_more_components_than_rows_or_features_are_cut():
-    x = np.random.default_rng(0).normal(size=(4, 3))
-    np.testing.assert_allclose(PCAReconstruction(n_components=20).fit(x, x).scores(x)["recon"], 0, atol=1e-12)
+def test_fewer_components_than_features_are_kept_for_else_nothing_is_left_to_measure():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    detector = PCAReconstruction(n_components=20).fit(x, x)
+    assert detector.directions.shape == (2, 3)
+    assert detector.scores(x)["recon"].min() > 1e-12
+    for alone in (PCAReconstruction(), LinearAutoencoder(epochs=1)):
+        scores = alone.fit(x[:, :1], x[:, :1], progress=False).scores(x[:, :1])["recon"]
+        np.testing.assert_allclose(scores, (x[:, 0] - x[:, 0].mean()) ** 2, atol=0.1)
 
 
 def test_angles_are_those_of_planes_whatever_their_directions():

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from rapp import cache, cli, stacks
-
 from rapp.config import ParameterError, TrainingConfig
 from rapp.data import LOADERS
 from rapp.data.images import CHECKSUMS
@@ -245,8 +244,8 @@ def test_a_lost_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, monkeyp
     monkeypatch.setattr(runner, "run_unit", _die_once)
     monkeypatch.setattr(stacks, "STACK", 1)
     entries = cells.plan("tiny", ["digits"], ["multimodal"], ["ae"], 3, ["1"])
-    written, write = [], write_text
-    monkeypatch.setattr(cells, "write_text", lambda path, text: written.append(path) or write(path, text))
+    written, write = [], cache.write_text
+    monkeypatch.setattr(cache, "write_text", lambda path, text: written.append(path) or write(path, text))
     assert runner.run(entries, tmp_path, workers=2) == []
     assert (tmp_path / "died").exists()
     assert sorted(written) == sorted(tmp_path / entry.file for entry in entries)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rapp.config import ParameterError, TrainingConfig
+from rapp.config import ParameterError, TrainingConfig, parse
 from rapp.data import DataError, load
 from rapp.detectors import config_for
 from rapp.detectors.autoencoder import bottleneck
@@ -85,3 +85,43 @@ def test_a_table_gives_linear_detectors_the_width_of_its_bottleneck(blobs):
         assert dict(config_for("tiny", blobs, name).options)["n_components"] == 20
     with pytest.raises(ParameterError, match="anogan needs images, and blobs is a table"):
         config_for("tiny", table, "anogan")
+
+
+@pytest.fixture
+def table(tmp_path):
+    kind = np.repeat(["ok", "scratch", "dent"], [30, 12, 8])
+    path = tmp_path / "t.csv"
+    pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3))).assign(kind=kind, **{"4": kind}).to_csv(
+        path, index=False
+    )
+    return str(path)
+
+
+def test_the_class_that_is_chosen_for_the_user_is_said_once(table, capsys, monkeypatch):
+    monkeypatch.setenv("RAPP_SAID", "")
+    for _ in range(2):
+        check(table, "tiny", label="kind")
+    assert (
+        capsys.readouterr().err.count("t.csv: novel is 'dent', the rarest class (8 of 50 rows); another: PARAMS=") == 1
+    )
+    check(table, "tiny", label="kind", target="scratch")
+    check(table, "tiny", label="kind=ok")
+    assert "novel is" not in capsys.readouterr().err
+
+
+def test_what_is_normal_is_known_to_chapters(table):
+    data = check(table, "tiny", label="kind=ok")
+    assert (data.target(), other_classes(data, data.target())) == ("not ok", [])
+    with pytest.raises(ParameterError, match="target='ok' is the class that is normal"):
+        check(table, "tiny", "ok", label="kind=ok")
+    with pytest.raises(DataError, match=r"target 'dent' is no class of t.csv; allowed: ok, not ok"):
+        check(table, "tiny", "dent", label="kind=ok")
+
+
+def test_papermill_makes_a_number_of_a_label(table):
+    assert check(table, "tiny", label=4).classes == ("dent", "ok", "scratch")
+
+
+def test_params_are_no_place_for_what_has_a_word_of_its_own():
+    with pytest.raises(ParameterError, match="say NORMAL=ok instead of 'normal=ok'"):
+        parse("normal=ok")

@@ -65,7 +65,7 @@ def test_a_table_is_fitted_and_scored(run, tmp_path):
 def test_parts_of_a_large_file_are_scored_as_the_whole(run, monkeypatch):
     assert run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)[0] == 0
     _, whole, _ = run("score", "model", "train.csv")
-    monkeypatch.setattr("rapp.data.schema.CHUNK", 7)
+    monkeypatch.setattr("rapp.table_model.CHUNK", 7)
     _, parts, _ = run("score", "model", "train.csv")
     assert parts.splitlines()[0] == whole.splitlines()[0]
     one, other = (pd.read_csv(io.StringIO(text)) for text in (whole, parts))
@@ -75,9 +75,9 @@ def test_parts_of_a_large_file_are_scored_as_the_whole(run, monkeypatch):
 
 def test_standard_input_and_output(run, monkeypatch):
     text = rows().drop(columns=["state"]).to_csv(index=False)
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert run("fit", "-", "--out", "model", *QUICK)[0] == 0
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeff" + text.replace(",", "\t")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(("\ufeff" + text.replace(",", "\t")).encode())))
     status, out, err = run("score", "model", "-")
     assert status == 0, err
     assert len(out.splitlines()) == 201
@@ -100,19 +100,31 @@ def test_rows_that_cannot_be_scored_are_refused_or_counted(run):
     assert len(scored) == 197
 
 
+def test_rows_are_named_as_they_stand_in_the_file(run):
+    rows().astype({"heat": object}).sort_values("state").assign(
+        heat=lambda t: t["heat"].mask(t["nr"] == 50, "")
+    ).to_csv("new.csv", index=False)
+    status, _, err = run("fit", "new.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
+    assert status == 2
+    row = pd.read_csv("new.csv")["nr"].tolist().index(50) + 1
+    assert f"column 'heat' has 1 missing values (blank), the first in data row {row};" in err
+    pd.DataFrame(columns=["heat", "state"]).to_csv("none.csv", index=False)
+    assert "none.csv has no rows" in run("fit", "none.csv", "--label", "state", "--normal", "ok", "--out", "m")[2]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["fit", "none.csv", "--out", "m"], "'none.csv': there is no such file"),
         (
             ["fit", "train.csv", "--label", "status", "--normal", "ok", "--out", "m"],
-            "no column 'status'; it has nr",
+            "no column 'status'; it has 'nr'",
         ),
         (
             ["fit", "train.csv", "--label", "state", "--out", "m"],
             "say both or none of --label COLUMN and --normal VALUE",
         ),
-        (["fit", "train.csv", "--label", "state", "--normal", "fine", "--out", "m"], "there are crack, dent, ok"),
+        (["fit", "train.csv", "--label", "state", "--normal", "fine", "--out", "m"], "there are 'crack', 'dent', 'ok'"),
         (["fit", "train.csv", "--out", "m", "--epochs", "0"], "epochs=0"),
         (["fit", "train.csv", "--out", "m", "--false-alarm-rate", "0.001"], "needs 999 rows that calibrate"),
         (["fit", "train.csv", "--out", "there"], "out=there is there, and no model of rapp"),

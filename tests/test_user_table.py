@@ -1,4 +1,5 @@
 import gzip
+import re
 
 import numpy as np
 import pandas as pd
@@ -99,9 +100,6 @@ def test_files_that_are_no_tables(tmp_path):
     (tmp_path / "e.csv").write_text("")
     with pytest.raises(DataError, match=r"e.csv could not be read"):
         load(str(tmp_path / "e.csv"), "kind")
-    (tmp_path / "s.csv").write_text("a;kind\n1;2\n")
-    with pytest.raises(DataError, match=r"no column 'kind'; its values seem to be separated by ';'"):
-        load(str(tmp_path / "s.csv"), "kind")
     five = pd.DataFrame(GOOD).head(5)
     five.to_csv(tmp_path / "five.csv", index=False)
     with pytest.raises(DataError, match="5 rows; at least 20"):
@@ -231,3 +229,135 @@ def test_rows_with_more_values_than_the_header_has_names_are_refused(tmp_path, h
     path.write_text("\n".join([header, *rows]) + "\n")
     with pytest.raises(DataError, match="more values than its header has names"):
         load(str(path), "state")
+
+
+@pytest.mark.parametrize("value", ["1,234", "0,75", "12 %", "1 234", "1'234.5", "$5", "3.5€", "'7'", "1.234.567,8"])
+def test_numbers_as_spreadsheets_write_them_are_refused_with_column_value_and_remedy(tmp_path, value):
+    for rows in (N, N // 2, 3 * N // 4):  # the others are plain numbers
+        column = [value] * rows + ["5"] * (N - rows)
+        with pytest.raises(DataError) as error:
+            load(write(tmp_path, turnover=column), "kind")
+        assert all(
+            word in str(error.value) for word in ("t.csv: column 'turnover'", repr(value), "data row 1", "1234.5")
+        )
+
+
+def test_text_that_holds_digits_stays_text(tmp_path):
+    words = ["A-12", "2024-03-01", "01.01.2024", "1st", "10:30", "no. 5"]
+    data = load(write(tmp_path, code=[words[i % 6] for i in range(N)]), "kind")
+    assert (data.x.shape, data.notes) == ((N, 10), ())
+
+
+GAPS = np.cumsum(np.arange(N) % 3 + 1)
+
+
+def test_an_index_without_a_name_is_dropped_and_one_with_a_name_is_warned_of(tmp_path, capsys):
+    frame = pd.DataFrame(GOOD)
+    frame.index = GAPS
+    frame.to_csv(tmp_path / "t.csv")
+    assert load(str(tmp_path / "t.csv"), "kind").notes == ("dropped as row number without a name: Unnamed: 0",)
+    data = load(write(tmp_path, "u.csv", serial=GAPS[::-1]), "kind")
+    assert data.x.shape == (N, 5)
+    (note,) = data.notes
+    assert "every row has a whole number of its own: serial; " in note
+    assert note in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_empty_columns_are_dropped_and_said(tmp_path, name):
+    data = load(write(tmp_path, name, spare=[None] * N, blank=[" "] * N), "kind")
+    assert data.x.shape == (N, 4)
+    assert data.notes == ("dropped as empty: spare, blank",)
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "n/a"])
+def test_a_class_keeps_its_word(tmp_path, word):
+    assert load(write(tmp_path, kind=np.where(np.arange(N) % 4, "mild", word)), "kind").target() == word
+
+
+@pytest.mark.parametrize("word", ["?", "nan", " ", "null"])
+def test_labels_that_say_nothing_are_refused_by_word_and_row(tmp_path, word):
+    kind = GOOD["kind"].copy()
+    kind[[6, 7]] = word
+    shown = repr(word) if word.strip() else "blank"
+    with pytest.raises(DataError, match=f"2 rows have no label in 'kind' .*{re.escape(shown)}.* data row 7; "):
+        load(write(tmp_path, kind=kind), "kind")
+
+
+@pytest.mark.parametrize("word", ["?", "NA", "None", " "])
+def test_what_is_missing_among_numbers_is_named(tmp_path, word):
+    for rows in (2, N - 2):
+        column = np.where(np.arange(N) < rows, word, "1.5")
+        with pytest.raises(DataError, match=rf"'a' has {rows} missing values \(.*the first in data row 1; fill"):
+            load(write(tmp_path, a=column), "kind")
+
+
+def test_words_for_missing_among_words_are_kept_and_said(tmp_path):
+    colour = GOOD["colour"].copy()
+    colour[:3] = "None"
+    data = load(write(tmp_path, colour=colour), "kind")
+    assert data.x.shape == (N, 5)
+    assert data.notes == ("kept as words, not as missing: 'None' in colour",)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["1e19", "2e19"], ("1e19", "2e19")),
+        (["10000000000000000000", "10000000000000000001"], ("10000000000000000000", "10000000000000000001")),
+        (["9007199254740993.0", "9007199254740992.0"], ("9007199254740992.0", "9007199254740993.0")),
+        (["1.0", "-1"], ("-1", "1")),
+    ],
+)
+def test_huge_labels_are_kept_apart(tmp_path, values, classes):
+    assert load(write(tmp_path, kind=[values[i % 2] for i in range(N)]), "kind").classes == classes
+
+
+@pytest.mark.parametrize("word", ["inf", "-Infinity", "1e999"])
+def test_an_infinite_label_is_refused_by_row(tmp_path, word):
+    with pytest.raises(DataError, match="an infinite label in data row 9"):
+        load(write(tmp_path, kind=["1", "2"] * 4 + [word] * 10 + ["1", "2"] * (N // 2 - 9)), "kind")
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4])
+def test_a_class_too_small_to_split_is_refused_unless_it_is_one_of_many_faults(tmp_path, rows):
+    kind = GOOD["kind"].copy()
+    kind[:rows] = "rare"
+    path = write(tmp_path, kind=kind)
+    with pytest.raises(DataError, match=f"'rare' .* has {rows} rows, fewer than 5; .* NORMAL="):
+        load(path, "kind")
+    assert load(path, "kind=ok").target() == "not ok"
+
+
+def test_the_normal_class_makes_one_novel_class_of_all_others(tmp_path):
+    kind = np.array(["ok", "ok", "scratch", "dent"])[np.arange(N) % 4]
+    path = write(tmp_path, kind=kind, **{"a=b": GOOD["b"]})
+    data = load(path, "kind=ok")
+    assert (data.normal, data.classes, data.target()) == ("ok", ("ok", "not ok"), "not ok")
+    assert (data.y == "ok").tolist() == (kind == "ok").tolist()
+    assert "normal 'ok'" in data.source
+    assert load(path, "a=b").classes == tuple("0123456")  # a column's own name comes first
+    assert load(path, "a=b=3").normal == "3"
+    assert load(path, "kind=").normal is None
+    with pytest.raises(DataError, match="NORMAL='good' is no class of label column 'kind'; it has 'dent', 'ok'"):
+        load(path, "kind=good")
+    with pytest.raises(DataError, match="no column 'kinds'; did you mean 'kind'"):
+        load(path, "kinds=ok")
+
+
+def test_spaces_around_names_and_words_count_for_nothing(tmp_path):
+    rows = [f"{i / 7:.3f} , {i % 5},{('ok', ' ok', 'worn ')[i % 3]}" for i in range(N)]
+    (tmp_path / "t.csv").write_text("wear, tool , state\n" + "\n".join(rows))
+    assert load(str(tmp_path / "t.csv"), "state").classes == ("ok", "worn")
+
+
+def test_a_column_called_4_is_found_by_a_number(tmp_path):
+    assert load(write(tmp_path, **{"4": GOOD["kind"]}, kind=1), 4).classes == ("faulty", "ok")
+
+
+def test_names_that_would_be_markup_are_plain_on_pages(tmp_path):
+    kind = np.where(np.arange(N) % 4, "*ok*|$x$", "<b>")
+    data = load(write(tmp_path, "a$b`c`.csv", kind=kind, **{"a|b": 1}), "kind")
+    assert (data.name, data.classes) == ("a_b_c_.csv", ("*ok*|$x$", "<b>"))
+    assert data.class_name(data.target()) == data.class_name(data.target("_b_")) == "_b_"
+    assert data.notes == ("dropped as constant: a_b",)

@@ -1,10 +1,12 @@
 """The check of everything that a notebook's parameters can get wrong, before anything is trained."""
 
+from pathlib import Path
 from typing import Any
 
 from rapp import detectors
 from rapp.config import SMALL, ParameterError, check_name, resolve_device
 from rapp.data import Dataset, as_two_classes, load
+from rapp.data.user_table import is_table, say_once
 from rapp.splits import SETTINGS, split
 
 
@@ -34,6 +36,13 @@ def check(
     if images and data.image_shape is None:
         raise ParameterError(f"{data.name} is a table, and this chapter needs images")
     novel = data.target(target)
+    if target is None and is_table(dataset) and not data.normal:
+        chosen = f"{novel!r}, the rarest class ({(data.y == novel).sum()} of {len(data)} rows)"
+        say_once(
+            Path(dataset).expanduser(), f'novel is {chosen}; another: PARAMS="target=…"; or NORMAL=…, what is normal'
+        )
+    if data.normal and novel == data.normal and setting == "multimodal":
+        raise ParameterError(f"target={target!r} is the class that is normal; leave it out, and all else is novel")
     other_classes(data, novel, others)
     config = detectors.config_for(profile, data, "vae", **changes)
     check_name(results)

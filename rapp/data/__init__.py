@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rapp.data import images, paper, user_table
+from rapp.data import images, paper, table_file, user_table
 from rapp.data.dataset import DataError, Dataset
 
 __all__ = ["LOADERS", "DataError", "Dataset", "as_two_classes", "load"]
@@ -20,7 +20,7 @@ LOADERS: dict[str, Callable[[str], Dataset]] = {
 }
 
 
-def load(name: str, label: str | None = None) -> Dataset:
+def load(name: str, label: object = None) -> Dataset:
     """Load a data set.
 
     Args:
@@ -28,18 +28,18 @@ def load(name: str, label: str | None = None) -> Dataset:
             ``mnist``, ``fashion-mnist`` or ``kmnist`` (70,000 images each, found under ``$RAPP_DATA`` or downloaded
             once), ``fashion-5k`` (the first 500 of each class of ``fashion-mnist``'s training set); the paper's tables
             ``steel``, ``otto``, ``sensorless``, ``mill-finished``, ``mill-inspected``, ``hrss``, ``asteroids`` and
-            ``robot-arm`` (to be fetched by hand, see ``data.paper``); or the path of a .csv or .parquet table.
-        label: the column of a table that holds the classes.
+            ``robot-arm`` (to be fetched by hand, see ``data.paper``); or a table's path.
+        label: the column of a table that holds the classes; "column=class" says which of them is normal, and the
+            others are then one class, the novel one.
 
     Raises:
         DataError: an unknown name, a download that failed, data whose checksum is wrong, a table that cannot be used.
     """
     if isinstance(name, str) and user_table.is_table(name):
-        return user_table.read(name, label)
+        return user_table.read(name, label if label is None else str(label))  # papermill makes 4 of "4"
     if not isinstance(name, str) or name not in LOADERS:
-        raise DataError(
-            f"dataset {name!r} is unknown; allowed: {', '.join(LOADERS)}, or the path of a .csv or .parquet file"
-        )
+        endings = ", ".join(table_file.SUFFIXES)
+        raise DataError(f"dataset {name!r} is unknown; allowed: {', '.join(LOADERS)}, or a table's path ({endings})")
     if label is not None:
         raise DataError(f"label={label!r} is for tables only; {name} has labels of its own")
     return LOADERS[name](name)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+UNNAMED = "Unnamed: "  # as pandas calls columns without a name
+
 
 class DataError(Exception):
     """Data that cannot be had or cannot be used; the message says what to do."""

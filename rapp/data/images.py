@@ -85,6 +85,8 @@ def _unpacked(name: str, reader: type) -> Path:
 
     Both go through torchvision's own check of each file's MD5; the folder appears when it is complete.
     """
+    from torchvision.datasets.utils import check_integrity
+
     folder = cache_folder() / "data" / name
     if folder.exists():
         return folder
@@ -95,14 +97,19 @@ def _unpacked(name: str, reader: type) -> Path:
             raw = Path(beside) / reader.__name__ / "raw"
             raw.mkdir(parents=True)
             for file in mirror.glob("*.gz"):
+                if not check_integrity(file, dict(reader.resources).get(file.name)):  # type: ignore[attr-defined]
+                    raise DataError(
+                        f"{name} could not be had: {file} is damaged; fetch it anew, or delete it and we do"
+                    )
                 shutil.copyfile(file, raw / file.name)
         else:
             print(f"rapp: downloading {name} with torchvision", file=sys.stderr, flush=True)
         try:
             reader(beside, download=True)  # type: ignore[call-arg]
         except Exception as error:  # torchvision raises what urllib, gzip and it itself raise
+            reason = " ".join(str(error).split())
             raise DataError(
-                f"{name} could not be had ({error}); check the network, or put torchvision's four .gz files "
+                f"{name} could not be had ({reason}); check the network, or put torchvision's four .gz files "
                 f"into {reader.__name__}/raw of a folder and name that folder in RAPP_DATA"
             ) from error
         try:

@@ -42,14 +42,20 @@ def load(name: str) -> Dataset:
     login = ", which needs a login" if "kaggle" in origin["address"] else ""
     into = f"{cache_folder() / 'data' / origin['folder']} or $RAPP_DATA/{origin['folder']}"
     remedy = f'fetch {origin["files"]} from "{origin["page"]}" ({origin["address"]}{login}) and put it into {into}'
+    files: list[Path] = []
+
+    def find(*names: str) -> Path:
+        files.append(_find(name, remedy, *names))
+        return files[-1]
+
     try:
-        table = READERS[name](partial(_find, name, remedy))
+        table = READERS[name](find)
         x, y = np.ascontiguousarray(table.x, dtype=np.float64), np.asarray(table.y).astype(str)
     except DataError:
         raise
     except Exception as error:  # whatever the parsers raise on a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{name} could not be read ({reason}); {remedy}") from error
+        raise DataError(f"{name}: {files[-1]} could not be read ({reason}); {remedy}") from error
     _verify(name, origin | origin["partial"] if table.partial else origin, x, y, remedy)
     classes = tuple(origin["classes"])
     return Dataset(

@@ -1,20 +1,12 @@
 """What a table's columns become as features, learnt from one table and asked of the next."""
 
-import csv
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
 
+from rapp.data.columns import NUMBERED, checked, is_whole, missing_words
 from rapp.data.dataset import DataError
-from rapp.data.user_table import check_column, refuse_twice, useless
-
-CHUNK = 10_000  # rows read at once
-SEPARATORS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -31,23 +23,26 @@ class Column:
 
 
 def learn(frame: pd.DataFrame, table: str) -> tuple[list[Column], list[str]]:
-    """The columns that can be used, and what was left out and why.
+    """The columns that can be used, and notes of what was left out and why, or kept though it looks odd.
 
     Raises:
         DataError: values that are missing, infinite, or text among numbers; no column that can be used.
     """
-    columns, dropped = [], []
+    columns, dropped, words, numbered = [], [], [], []
     for name in map(str, frame.columns):
-        column = check_column(table, frame[name])
-        if reason := useless(column):
+        column, reason = checked(table, frame[name])
+        if reason:
             dropped.append(f"dropped as {reason}: {name}")
         elif pd.api.types.is_numeric_dtype(column):
             columns.append(Column(name))
+            numbered += [name] if is_whole(column) and column.is_unique else []
         else:
-            columns.append(Column(name, tuple(sorted(column.astype(str).unique()))))
+            columns.append(Column(name, tuple(sorted(column.unique()))))
+            words += [f"{word!r} in {name}" for word in missing_words(column)]
     if not columns:
         raise DataError(f"{table}: no column is left to learn from ({'; '.join(dropped)})")
-    return columns, dropped
+    notes = [f"kept as words, not as missing: {', '.join(words)}"] if words else []
+    return columns, dropped + notes + ([NUMBERED.format(", ".join(numbered))] if numbered else [])
 
 
 def encode(frame: pd.DataFrame, columns: list[Column], table: str, skip: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +65,7 @@ def encode(frame: pd.DataFrame, columns: list[Column], table: str, skip: bool = 
     for column in columns:
         values = frame[column.name]
         if column.categories:
-            words = values.astype(str)
+            words = values.astype(str).str.strip()
             known = words.isin(column.categories) & values.notna()
             parts.append(np.column_stack([words == value for value in column.categories]).astype(np.float64))
         else:
@@ -92,57 +87,3 @@ def encode(frame: pd.DataFrame, columns: list[Column], table: str, skip: bool = 
             )
         usable &= known.to_numpy()
     return np.column_stack(parts)[usable], np.flatnonzero(usable)
-
-
-def chunks(source: str) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a .csv, .csv.gz or .parquet file, or of "-" for CSV on standard input, a part at a time.
-
-    The separator of a CSV is told by its header line. Rows are numbered through.
-
-    Raises:
-        DataError: there is no such file, or it is no table.
-    """
-    path = Path(source).expanduser()
-    if source != "-" and not path.is_file():
-        raise DataError(f"{source!r}: there is no such file")
-    try:
-        if path.suffix.lower() == ".parquet":
-            from pyarrow import parquet  # here, for who has CSV alone needs no pyarrow
-
-            start = 0
-            for batch in parquet.ParquetFile(path).iter_batches(CHUNK):
-                frame = batch.to_pandas()
-                frame.index = pd.RangeIndex(start, start := start + len(frame))
-                yield frame
-            return
-        yield from _csv(sys.stdin if source == "-" else path, source)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not in UTF-8 (byte {error.start}); save it as CSV in UTF-8") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{source} could not be read as a table ({reason})") from error
-
-
-def _csv(file: IO[str] | Path, source: str) -> Iterator[pd.DataFrame]:
-    if isinstance(file, Path):
-        first = pd.read_csv(file, sep="\0", header=None, nrows=1, dtype=str, engine="python", encoding="utf-8-sig")
-        header, names = str(first.iloc[0, 0]), None
-    else:
-        header = file.readline().removeprefix("\ufeff").rstrip("\r\n")
-        names = next(csv.reader([header], delimiter=max(SEPARATORS, key=header.count)))
-    separator = max(SEPARATORS, key=header.count)
-    refuse_twice(source, next(csv.reader([header], delimiter=separator)))
-    options = {"sep": separator, "chunksize": CHUNK, "encoding": "utf-8-sig", "index_col": False, "low_memory": False}
-    options |= {"names": names, "header": None} if names else {}  # of standard input, the header has been read
-    with pd.read_csv(file, **options) as reader:  # type: ignore[call-overload]
-        for frame in reader:
-            frame.columns = [str(name).strip() for name in frame.columns]
-            yield frame
-
-
-def whole(source: str) -> pd.DataFrame:
-    """All rows of a table; errors as in ``chunks``, and one that has no rows is refused."""
-    frame = pd.concat(chunks(source))
-    if frame.empty:
-        raise DataError(f"{source} has no rows")
-    return frame

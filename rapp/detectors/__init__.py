@@ -4,10 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from rapp.config import ParameterError, TrainingConfig, check_name
+from rapp.config import DetectorOptions, ParameterError, TrainingConfig, check_name
 from rapp.data.dataset import Dataset
 from rapp.detectors.autoencoder import PathwayDetector, bottleneck, training_config
-from rapp.detectors.base import Detector, DetectorOptions
+from rapp.detectors.base import Detector
 from rapp.detectors.classical import Forest, Kernels, LocalOutliers, Mixture, OneClass, PCAReconstruction
 from rapp.detectors.f_anogan import FastAnoGAN
 from rapp.detectors.gan import AnoGAN
@@ -60,9 +60,13 @@ DETECTORS: dict[str, Known] = {
 }
 
 
-def names() -> list[str]:
-    """Names of all methods: the paper's autoencoders, then the other detectors."""
-    return list(DETECTORS)
+def names(images: bool = True) -> list[str]:
+    """Names of all methods: the paper's autoencoders, then the other detectors.
+
+    Args:
+        images: whether the rows are images; False leaves out the methods that take nothing else.
+    """
+    return [name for name, method in DETECTORS.items() if images or not method.detector.NEEDS_IMAGES]
 
 
 def known(name: str) -> Known:
@@ -81,7 +85,8 @@ def make(name: str, image_shape: tuple[int, int] | None = None, profile: str = "
 
     Args:
         name: of ``names()``.
-        image_shape: (height, width) of the rows, which are flattened; None for a table's rows, standardised before.
+        image_shape: (height, width) of the rows, which are flattened, pixels in [0, 1]; None for a table's rows,
+            standardised before, which give linear detectors the width of an autoencoder's code.
         profile: "paper", "quick" or "tiny".
         changes: options that differ from the profile's.
 
@@ -91,7 +96,10 @@ def make(name: str, image_shape: tuple[int, int] | None = None, profile: str = "
     if known(name).detector is PathwayDetector:
         check_name(profile)
         return PathwayDetector(image_shape=image_shape, model=name, profile=profile, changes=changes)
-    return build(options(name, profile, **changes), image_shape)
+    detector = build(options(name, profile, **changes), image_shape)
+    if image_shape is None and changes.get("n_components") is None and hasattr(detector, "n_components"):
+        detector.n_components = None  # that is, from the rows
+    return detector
 
 
 def build(config: Config, image_shape: tuple[int, int] | None = None) -> Detector:

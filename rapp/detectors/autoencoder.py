@@ -9,13 +9,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from joblib import Parallel, cpu_count, delayed
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from rapp.cache import sha256
 from rapp.config import PROFILES, SMALL, ParameterError, TrainingConfig, check_name, resolve_device
 from rapp.detectors.base import Detector, Rows
+from rapp.detectors.rows import bottleneck
 from rapp.pathway import FewRowsWarning, Pathway, Whitening, nap, sap
 from rapp.progress import Progress, say
 from rapp.stacks import cache_files, model_key, stack_size, train_stack
@@ -24,15 +23,7 @@ from rapp.training import RECIPE, Trained
 
 SCORING_THREADS = min(2, cpu_count())  # pinned as in training; a core more or less is in the seventh digit
 TEST_SAMPLES = 10  # stochastic reconstructions that the VAE averages to score (authors' code)
-# Of a table's variance, by as many principal components as its bottleneck is wide: our choice, the paper is silent.
-EXPLAINED = 0.9
 Input = tuple[Tensor, Tensor, int]  # rows to train on, rows that choose the epoch, seed
-
-
-def bottleneck(x: np.ndarray) -> int:
-    """How many principal components explain 90 % of the variance of standardised features x (N, n_features)."""
-    ratios = PCA().fit(StandardScaler().fit_transform(x)).explained_variance_ratio_
-    return int(np.searchsorted(np.cumsum(ratios), EXPLAINED) + 1)
 
 
 def training_config(profile: str, model: str, x: np.ndarray, is_image: bool, **changes: Any) -> TrainingConfig:
@@ -92,6 +83,7 @@ class PathwayDetector(Detector):
     RECIPE: ClassVar[int] = RECIPE
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         changed(TrainingConfig(self.model), **self.changes)  # it says what it cannot do
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,14 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OutlierMixin
 from torch import Tensor, nn
 
+from rapp import calibration
 from rapp.cache import load_if_sound, save_tensors, sha256
-from rapp.config import resolve_device
+from rapp.config import plain, resolve_device
+from rapp.detectors.rows import NOVEL, check_pixels, check_shape, parted, rows_of
 from rapp.progress import Progress, say
 from rapp.threads import pinned
 
@@ -24,29 +29,12 @@ CHUNK = 1024  # rows scored at once
 Rows = tuple[np.ndarray, np.ndarray, int]  # to train on, to validate on (N, n_features each), and the seed
 
 
-@dataclass(frozen=True)
-class DetectorOptions:
-    """All that decides a detector but data and seed: its name and its options; an autoencoder has a ``TrainingConfig``.
-
-    Both can be asked for ``model``, ``epochs``, ``precision``, ``device`` and ``threads``.
-    """
-
-    model: str  # its name in ``detectors.DETECTORS``
-    options: tuple[tuple[str, object], ...] = ()  # sorted by name
-    device: str = "auto"
-    threads: int = 1
-
-    precision: ClassVar[str] = "float32"
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the training rows; 0 if it does not learn in passes."""
-        return dict(self.options).get("epochs", 0)  # type: ignore[return-value]
-
-
 @dataclass(kw_only=True)
-class Detector(ABC):
+class Detector(OutlierMixin, BaseEstimator, ABC):
     """A method that learns from normal rows and then scores any. Its fields are all that decides it but data and seed.
+
+    It is a scikit-learn estimator, too, with scikit-learn's signs in ``predict`` and ``decision_function`` alone; in
+    ``fit``, labels may stand in the place of validation rows.
 
     Args:
         image_shape: (height, width) of the rows, flattened, or None for a table's.
@@ -65,19 +53,25 @@ class Detector(ABC):
     RECIPE: ClassVar[int] = 1  # raised whenever the same seed gives another model; ``test_recipe`` notices
     PROFILES: ClassVar[dict[str, dict]] = {}  # what differs from the defaults, which are the protocol's
 
+    def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):
+            setattr(self, option.name, plain(getattr(self, option.name)))
+
     def fit(
         self,
-        train: np.ndarray,
-        validation: np.ndarray,
+        train: ArrayLike,
+        validation: ArrayLike | None = None,
         seed: int = 0,
-        cache: Path | None = None,
+        cache: str | os.PathLike | None = None,
         progress: bool = True,
     ) -> Self:
         """Learn from normal rows; returns self.
 
         Args:
-            train: (N, n_features) float, N ≥ 2; images in [0, 1].
-            validation: (M, n_features) float, normal rows for whatever has to be chosen without novelties.
+            train: (N, n_features) numbers, N ≥ 2: an array, a DataFrame or a tensor; images in [0, 1].
+            validation: (M, n_features), normal rows for whatever has to be chosen without novelties, and for the
+                threshold of ``predict``. None holds out 20 % of the training rows, at random. Labels (N,), as
+                scikit-learn gives them, do the same without the rows whose label is −1, which are novel.
             seed: decides all that is random.
             cache: folder of trained models; None keeps nothing. Models that train in seconds are never kept.
             progress: say on stderr how far it is, where it takes long.
@@ -86,7 +80,9 @@ class Detector(ABC):
             ValueError: rows or options that cannot be used.
             FloatingPointError: training diverged.
         """
-        self.fit_all([self], [(train, validation, seed)], cache, progress)
+        x, val = parted(train, validation, plain(seed))
+        self.fit_all([self], [(x, val, seed)], Path(cache) if cache is not None else None, progress)
+        self._held_out = val
         return self
 
     @classmethod
@@ -107,7 +103,7 @@ class Detector(ABC):
                 which copies fill up to ``fill`` networks.
         """
         pairs = zip(detectors, rows, strict=True)
-        checked = [(*detector._checked_training(train, val), seed) for detector, (train, val, seed) in pairs]
+        checked = [(*detector._checked_training(train, val), plain(seed)) for detector, (train, val, seed) in pairs]
         cls._fit_checked(detectors, checked, cache, progress, fill)
         for detector in detectors:
             detector._fitted = True
@@ -123,21 +119,17 @@ class Detector(ABC):
             detector.seconds = time.perf_counter() - start if seconds is None else seconds
 
     def _checked_training(self, train: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self._fitted, self.where, self.seconds = False, "cpu", 0.0
+        self._fitted, self._held_out, self.where, self.seconds = False, np.empty((0, 0)), "cpu", 0.0
         self.best_epoch, self.val_error, self.stack = 0, math.nan, 1
-        if np.ndim(train) == 2:
-            self._n_features = np.shape(train)[1]
+        train = rows_of(train, "train")
+        self._n_features = train.shape[1]
+        check_shape(self.image_shape, self._n_features, type(self).__name__, self.NEEDS_IMAGES)
         train, validation = self._checked(train, "train"), self._checked(validation, "validation")
         if len(train) < 2 or (train == train[0]).all():
             raise ValueError("train: fewer than two different rows; there is nothing to learn from")
-        if self.NEEDS_IMAGES and (self.image_shape is None or np.prod(self.image_shape) != train.shape[1]):
-            raise ValueError(
-                f"{type(self).__name__} needs images: image_shape={self.image_shape} does not give rows of "
-                f"{train.shape[1]} features"
-            )
         return train, validation
 
-    def scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def scores(self, x: ArrayLike) -> dict[str, np.ndarray]:
         """Named scores of rows x (N, n_features), each (N,) float64, higher = more novel; the method's own comes first.
 
         Raises:
@@ -153,14 +145,40 @@ class Detector(ABC):
                 raise FloatingPointError(f"{(~np.isfinite(values)).sum()} scores {name!r} are NaN or infinite")
         return {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
 
-    def _checked(self, x: np.ndarray, name: str) -> np.ndarray:
-        x = np.asarray(x)
-        if x.ndim != 2 or not len(x):
-            raise ValueError(f"{name}: need rows × features with at least one row, got the shape {x.shape}")
+    def decision_function(self, X: ArrayLike, false_alarm_rate: float = 0.05) -> np.ndarray:
+        """The threshold minus the method's own score, (N,): higher = more normal, below 0 = novel.
+
+        The threshold is ``calibration.threshold`` of the validation rows' scores: approximate where these rows have
+        chosen anything else, as the epoch of a network.
+
+        Args:
+            X: (N, n_features).
+            false_alarm_rate: share of normal rows that may be called novel, in (0, 1).
+
+        Raises:
+            ValueError: there are too few validation rows for this rate; and as ``scores``.
+        """
+        scores = next(iter(self.scores(X).values()))
+        if not len(self._held_out):
+            raise RuntimeError("there are no validation rows to take a threshold from: call fit, not fit_all")
+        known = next(iter(self.scores(self._held_out).values()))
+        return calibration.threshold(known, false_alarm_rate) - scores
+
+    def predict(self, X: ArrayLike, false_alarm_rate: float = 0.05) -> np.ndarray:
+        """1 for normal and −1 for novel rows, (N,); see ``decision_function``."""
+        return np.where(self.decision_function(X, false_alarm_rate) < 0, NOVEL, 1)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return getattr(self, "_fitted", False)
+
+    def _checked(self, x: ArrayLike, name: str) -> np.ndarray:
+        x = rows_of(x, name)
         if x.shape[1] != self._n_features:
             raise ValueError(f"{name}: rows have {x.shape[1]} features, expected {self._n_features}")
         if bad := int((~np.isfinite(x)).any(1).sum()):
             raise ValueError(f"{name}: {bad} of {len(x)} rows have NaN or infinite values; leave them out or fill them")
+        if self.image_shape is not None:
+            check_pixels(x, name)
         return x
 
     @abstractmethod
@@ -201,6 +219,7 @@ class Deep(Detector):
     threads: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("epochs", "batch", "threads"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
@@ -279,10 +298,3 @@ def rounds(n: int, what: str, progress: bool) -> Iterator[int]:
         yield i
         bar.add()
     bar.close()
-
-
-def batches(x: Tensor, size: int) -> Iterator[Tensor]:
-    """Yield the rows of x in a new random order, ``size`` at a time; the last rows, if fewer, are left out."""
-    size = min(size, len(x))
-    order = torch.randperm(len(x), device=x.device)
-    yield from (x[rows] for rows in order[: len(x) // size * size].split(size))

@@ -24,6 +24,7 @@ from sklearn.svm import OneClassSVM
 from threadpoolctl import threadpool_limits
 
 from rapp.detectors.base import Detector
+from rapp.detectors.rows import bottleneck
 from rapp.threads import allowed
 
 MEDIAN_OF = 1000  # rows between which distances are measured
@@ -34,16 +35,20 @@ class PCAReconstruction(Detector):
     """PCA as an autoencoder with linear layers: project on the first directions, come back, measure the error.
 
     Args:
-        n_components: how many directions; at most the number of rows or features is used.
+        n_components: how many directions; at most the number of rows, and fewer than there are features, for with all
+            of them nothing is left to measure. None for as many as explain 90 % of the training rows' variance.
     """
 
-    n_components: int = 20
+    n_components: int | None = 20
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
-        self._pca = PCA(min(self.n_components, *train.shape), random_state=seed).fit(train)
+        width = bottleneck(train) if self.n_components is None else self.n_components
+        self._pca = PCA(min(width, len(train), train.shape[1] - 1), random_state=seed).fit(train)
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """Reconstructions x̂ (N, n_features) of rows x (N, n_features)."""
+        """Reconstructions x̂ (N, n_features) of rows x (N, n_features); of a single feature, its mean."""
+        if not len(self.directions):
+            return np.broadcast_to(self._pca.mean_, x.shape)
         return self._pca.inverse_transform(self._pca.transform(x))
 
     @property
@@ -67,6 +72,7 @@ class Estimated(Detector):
     threads: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type is int and (not isinstance(value, int) or value < 1):

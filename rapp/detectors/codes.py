@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rapp.detectors.base import CHUNK, Deep, batches, rounds
+from rapp.detectors.base import CHUNK, Deep, rounds
+from rapp.detectors.rows import batches
 
 SLOPE = 0.1  # of the leaky ReLU
 CHANNELS = (8, 4)

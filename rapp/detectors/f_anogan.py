@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rapp.detectors.base import batches, rounds
+from rapp.detectors.base import rounds
 from rapp.detectors.gan import Gan, mean_of, update
+from rapp.detectors.rows import batches
 
 
 @dataclass(kw_only=True)

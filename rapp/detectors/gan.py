@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from rapp.detectors.base import Deep, batches, rounds
+from rapp.detectors.base import Deep, rounds
+from rapp.detectors.rows import batches
 from rapp.models import SLOPE
 from rapp.threads import pinned
 

@@ -11,8 +11,9 @@ from scipy.stats import gennorm
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, softplus
 
-from rapp.detectors.base import CHUNK, batches, rounds
+from rapp.detectors.base import CHUNK, rounds
 from rapp.detectors.gan import Gan, mean_of, update
+from rapp.detectors.rows import batches
 from rapp.models import SLOPE
 
 DISCRIMINATOR = 128  # units of the latent discriminator's two hidden layers

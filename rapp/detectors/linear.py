@@ -1,6 +1,7 @@
 """The autoencoder without non-linearities, which learns by gradient descent what PCA computes at once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from scipy.linalg import subspace_angles
 from torch import Tensor, nn
 
-from rapp.detectors.base import Deep, batches, rounds
+from rapp.detectors.base import Deep, rounds
+from rapp.detectors.rows import batches, bottleneck
 
 
 class Flat(nn.Module):
@@ -40,10 +42,11 @@ class LinearAutoencoder(Deep):
     cosine to 0, for the error hardly says which of two directions to keep that explain almost the same.
 
     Args:
-        n_components: width of the code; at most the number of features is used.
+        n_components: width of the code, below the number of features, for else x̂ = x is learned. None for as many as
+            the principal components that explain 90 % of the training rows' variance.
     """
 
-    n_components: int = 20
+    n_components: int | None = 20
     epochs: int = 200
     batch: int = 64
     lr: float = 1e-2
@@ -51,7 +54,11 @@ class LinearAutoencoder(Deep):
     PROFILES: ClassVar[dict[str, dict]] = {"tiny": {"epochs": 2}, "quick": {"epochs": 20}}
 
     def build(self) -> nn.Module:
-        return Flat(self._n_features, min(self.n_components, self._n_features))
+        return Flat(self._n_features, min(self._width, self._n_features - 1))
+
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:
+        self._width = bottleneck(train) if self.n_components is None else self.n_components
+        return super()._fit(train, validation, seed, cache, progress)
 
     def learn(self, net: nn.Module, x: Tensor, validation: Tensor, progress: bool) -> list[dict]:
         assert isinstance(net, Flat)
@@ -88,9 +95,11 @@ def principal_angles(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Angles (min(k, m),) in degrees between the subspaces that two sets of directions span, ascending.
 
     The first is the smallest angle between a direction of one subspace and one of the other, the next the smallest
-    at right angles to those, and so on: all are 0 where the subspaces are the same.
+    at right angles to those, and so on: all are 0 where the subspaces are the same, one if they are only a point.
 
     Args:
         one, other: (k, n_features) and (m, n_features) linearly independent rows.
     """
+    if not (len(one) and len(other)):
+        return np.zeros(1)
     return np.sort(np.degrees(subspace_angles(one.T, other.T)))

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rapp.detectors.base import CHUNK, Deep, batches, rounds
+from rapp.detectors.base import CHUNK, Deep, rounds
+from rapp.detectors.rows import batches
 
 MNIST_SHAPE, MNIST_SIDE = (28, 28), 32  # such images are padded to CIFAR's side (authors, Fashion-MNIST)
 AT_ONCE = 256  # images that pass the network at once without gradients

@@ -1,0 +1,112 @@
+"""What a column of a table is: numbers, words, or nothing to learn from. What can be read in two ways is refused."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rapp.data.dataset import UNNAMED, DataError
+
+MAX_CATEGORIES = 50
+NO_LABEL = ("", "?", "nan", "NaN", "<NA>", "#N/A", "null", "NULL")  # None and NA may be what a class is called
+MISSING = (*NO_LABEL, "NA", "N/A", "n/a", "None", "none", "-")  # among numbers
+MISSING_VALUES = ("{n} missing values ({shown}), the first", "fill them or remove those rows")
+NUMBERED = (
+    "kept, though every row has a whole number of its own: {}; if it is a number that rows were given, remove it, for "
+    "in sorted rows it gives the novel ones away"
+)
+NUMBER = re.compile(  # as people and spreadsheets write them: 1,234 or 0,75 or 1 234.5 or 12 % or € 3 or '5'
+    r"['\"]?[-+(]?[€$£¥]?\s?(?:\d{1,3}(?:[.,'’\u00a0\u202f ]\d{3})+|\d+)(?:[.,]\d+)?\s?[%‰€$£¥°]?\)?['\"]?"
+)
+
+
+def checked(table: str, column: pd.Series) -> tuple[pd.Series, str]:
+    """A column as numbers (float64) or as words without spaces around them, and why it cannot be a feature, or "".
+
+    Raises:
+        DataError: values that are missing or infinite, text among numbers, numbers that can be read in two ways; it
+            names the first such row.
+    """
+    is_text = not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
+    missing = column.isna()
+    if is_text:
+        column = column.astype(str).str.strip().mask(missing, "")
+        missing = column == ""
+    if missing.all():
+        return column, "empty"
+    refuse(table, column, missing, *MISSING_VALUES)
+    if is_text:
+        column = _numbers_or_text(table, column)
+    if reason := _useless(column):
+        return column, reason
+    if pd.api.types.is_numeric_dtype(column):
+        column = column.astype(np.float64)
+        infinite = column.isin([np.inf, -np.inf])
+        refuse(table, column, infinite, "{n} infinite values, the first", "replace them or remove those rows")
+    return column, ""
+
+
+def without_points(words: pd.Series) -> pd.Series:
+    """Words (N,) in which whole numbers have no point, if all are numbers: 1.0 is class 1."""
+    different = pd.Series(words.unique())
+    numbers = pd.to_numeric(different, errors="coerce")
+    if numbers.isna().any():
+        return words
+    whole = (numbers == numbers.round()) & (numbers.abs() < 2**53)
+    return words.replace(dict(zip(different[whole], numbers[whole].astype(int).astype(str), strict=True)))
+
+
+def missing_words(column: pd.Series) -> list[str]:
+    """Words in a column of text that elsewhere would mean a missing value."""
+    return [] if pd.api.types.is_numeric_dtype(column) else [word for word in MISSING if word in set(column)]
+
+
+def refuse(table: str, column: pd.Series, bad: pd.Series, what: str, remedy: str) -> None:
+    """Refuse a column by its first bad row, if any; ``what`` has places for their number and that row's value."""
+    if bad.any():
+        first = int(bad.to_numpy().argmax())
+        words = what.format(n=bad.sum(), value=column.iloc[first], shown=shown(column.iloc[first]))
+        raise DataError(f"{table}: column {column.name!r} has {words} in data row {column.index[first] + 1}; {remedy}")
+
+
+def shown(word: Any) -> str:
+    """A missing value in words."""
+    return "blank" if pd.isna(word) or word == "" else f"{word!r} counts as none"
+
+
+def _numbers_or_text(table: str, column: pd.Series) -> pd.Series:
+    """Text as numbers where all of it is; refused where half of it is or is meant to be, for that is a slip."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    missing = column.isin(MISSING)
+    if numbers.notna().any() and (numbers.notna() | missing).all():
+        refuse(table, column, missing, *MISSING_VALUES)
+    written = numbers.isna() & column.map(lambda word: NUMBER.fullmatch(word) is not None)
+    if (numbers.notna() | written).mean() >= 0.5:
+        what = "numbers that can be read in more than one way or in none: {value!r}"
+        remedy = "a point before decimals, nothing between thousands, no %, currency or quotes"
+        refuse(table, column, written, what, f"write them as plain numbers, such as 1234.5: {remedy}")
+    if numbers.notna().mean() < 0.5:
+        return column
+    refuse(table, column, numbers.isna(), "text among numbers: {value!r}", "correct or remove it")
+    return numbers
+
+
+def is_whole(column: pd.Series) -> bool:
+    """Whether a column has whole numbers alone."""
+    return pd.api.types.is_numeric_dtype(column) and bool((column == column.round()).all())
+
+
+def _useless(column: pd.Series) -> str:
+    different = column.nunique()
+    if different == 1:
+        return "constant"
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "date"
+    if not pd.api.types.is_numeric_dtype(column):
+        return f"text with over {MAX_CATEGORIES} different values" if different > MAX_CATEGORIES else ""
+    if not (is_whole(column) and different == len(column)):
+        return ""
+    if re.fullmatch(rf"({UNNAMED}\d+(_level_\d+)?)?", str(column.name)):
+        return "row number without a name"
+    return "row number" if (column.diff()[1:] == 1).all() else ""
