@@ -50,6 +50,11 @@ def project(
     require_eval(encoder, decoder)
     with in_eval_mode("a layer of the encoder"):
         h, code = encode(encoder, x, take)
+    if odd := [(i, len(part)) for i, part in enumerate(h) if len(part) != len(x)]:
+        raise ValueError(
+            f"layer {odd[0][0]} of the pathway made {odd[0][1]} rows of {len(x)}; rows must come first: an LSTM "
+            f"without batch_first=True has them second, so say take=lambda output: output[0].transpose(0, 1)"
+        )
     with in_eval_mode("the decoder"):
         x_hat = tensor_of(decoder(code) if decoder else code, take, "the decoder")
     if x_hat.shape != x.shape:

@@ -35,6 +35,7 @@ PAGES = (
     "other_data",
     "cluster",
     "why_numbers_differ",
+    "your_own_autoencoder",
     "sites",
     "notation",
     "protocol",
@@ -140,7 +141,8 @@ def test_each_chapter_says_what_it_was_made_with(book, name):
 
 def test_status_lists_every_notebook_with_its_seconds(book):
     text = (book / "html" / "status.html").read_text()
-    for name in (*CHAPTERS, "09_who_wins_where", "10_paper_tables", "11_why_nap_works", "why_numbers_differ"):
+    others = ("09_who_wins_where", "10_paper_tables", "11_why_nap_works", "why_numbers_differ", "your_own_autoencoder")
+    for name in (*CHAPTERS, *others):
         assert name in text
     assert len(re.findall(r"<td><p>\d+</p></td>|<td class=\"\w+-right\"><p>\d+</p></td>", text)) >= 5
 
@@ -276,6 +278,8 @@ def test_one_site_has_a_section_per_data_set(sites):
     assert not (there / "09_who_wins_where.html").exists()
     assert (sites / "11_why_nap_works.html").exists()
     assert not (there / "11_why_nap_works.html").exists()
+    assert (sites / "your_own_autoencoder.html").exists()
+    assert not (there / "your_own_autoencoder.html").exists()
     assert (sites / "10_paper_tables.html").exists()
     assert not (there / "10_paper_tables.html").exists()  # the same on all data
     assert "left out: needs images" in (there / "status.html").read_text()

@@ -41,6 +41,7 @@ FIGURES = {
     ),
     "scores": lambda: models.by_model(ROWS),
     "epochs": lambda: models.learning({"ae": [pd.DataFrame({"epoch": [1, 2], "val_error": [3, 2]})]}),
+    "scores of others' networks": lambda: models.by_model(pd.concat([ROWS.assign(model=f"net {i}") for i in range(5)])),
     "classes": lambda: models.by_class(ROWS.assign(target="1", committed=[True, False, False] * 3), {"1": "1"}),
     "pathway of a table": lambda: pathway.pathway(RNG.normal(size=6), RNG.normal(size=6), None, 3),
     "boundaries": lambda: setups.boundaries(CLOUD, CLOUD + 3, CLOUD - 3, GRID, {"a": GRID[0], "b": GRID[1]}),

@@ -288,6 +288,25 @@ def test_a_tuple_is_refused_or_taken():
         Pathway([lstm], lambda code: back(code[0]), take=lambda output: output).score(x)
 
 
+@pytest.mark.parametrize("take", [lambda output: output[0], lambda output: output[1][0]])
+def test_a_layer_whose_rows_do_not_come_first_is_refused(take):
+    """An LSTM that reads time first; a last state, whose first axis is that of the layers."""
+
+    class TimeFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.output = nn.LSTM(2, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.output(self.lstm(x.transpose(0, 1))[0]).transpose(0, 1)
+
+    x, network = torch.randn(20, 5, 2), TimeFirst().eval()
+    with pytest.raises(ValueError, match=r"layer 1 of the pathway made (5|1) rows of 20; rows must come first"):
+        Pathway(network, layers=["lstm"], take=take).fit(x)
+    turned = Pathway(network, layers=["lstm"], take=lambda output: output[0].transpose(0, 1))
+    assert turned.differences(x).shape == (20, 5 * 4)
+
+
 def test_layers_that_only_pass_numbers_on_count_once():
     torch.manual_seed(0)
     a, b, x = nn.Linear(4, 3).eval(), nn.Linear(3, 4).eval(), torch.randn(30, 2, 2)

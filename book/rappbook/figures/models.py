@@ -11,10 +11,11 @@ def by_model(rows: pd.DataFrame) -> Figure:
     """AUROC of recon, SAP and NAP for each model: a bar for the mean, a point for each seed.
 
     Args:
-        rows: model, score, auroc.
+        rows: model (one of ours, or any name), score, auroc.
     """
     models, scores = list(dict.fromkeys(rows["model"])), list(style.SCORE_COLOURS)
-    figure, ax = style.subplots(figsize=(6.4, 3.6))
+    figure, ax = style.subplots(figsize=(max(6.4, 1.5 * len(models)), 3.6))
+    size = 12 if len(models) < 5 else 8
     for i, score in enumerate(scores):
         part = rows[rows["score"] == score]
         places = part["model"].map(models.index) + 0.26 * (i - 1)
@@ -22,10 +23,10 @@ def by_model(rows: pd.DataFrame) -> Figure:
         at = [models.index(model) + 0.26 * (i - 1) for model in means.index]
         ax.bar(at, means, 0.24, color=style.SCORE_COLOURS[score], label=style.SCORE_NAMES[score])
         for place, mean in zip(at, means, strict=True):
-            ax.text(place, 0.02, f"{mean:.2f}", ha="center", fontsize=12, color="white", weight="bold")
+            ax.text(place, 0.02, f"{mean:.2f}", ha="center", fontsize=size, color="white", weight="bold")
         ax.scatter(places, part["auroc"], color="black", s=14, zorder=3)
     style.coin(ax)
-    ax.set_xticks(range(len(models)), [style.MODEL_NAMES[model] for model in models])
+    ax.set_xticks(range(len(models)), [style.MODEL_NAMES.get(model, model) for model in models])
     ax.set(ylabel="AUROC", ylim=(0, 1))
     figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
     return figure
