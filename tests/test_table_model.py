@@ -208,6 +208,6 @@ def test_as_commands(tmp_path):
         return done.returncode
 
     assert ended("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK) == 0
-    for _ in range(6):
+    for _ in range(19):
         (tmp_path / "some.csv").write_bytes(generated(rng))
         assert ended("score", "model", "some.csv", "--out", "scores.csv") in (0, 2)
