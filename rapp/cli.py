@@ -1,4 +1,4 @@
-"""The command line: ``rapp fit`` and ``rapp score`` for people's own tables, ``rapp run`` for a grid of cells.
+"""The command line: ``rapp fit``, ``score`` and ``report`` for people's own tables, ``rapp run`` for a grid of cells.
 
 Exit status: 0 done; 1 the disk or some cells failed; 2 something that was said cannot be used; 130 interrupted.
 """
@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rapp import cache, detectors, table_model
-from rapp.cache import DamagedFileError, write_atomically
+from rapp import cache, detectors, report, table_model
+from rapp.cache import DamagedFileError, write_atomically, write_text
 from rapp.config import ParameterError, parse
 from rapp.data import LOADERS, DataError
 from rapp.estimator import METHODS
@@ -44,16 +44,16 @@ def told(command: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a disk that is full, a folder that may not be written
-        print(f"error: {error}; finished cells are kept, the same command goes on", file=sys.stderr)
+        print(f"error: {error}; what was finished is kept, and the same command goes on", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; finished cells are kept, the same command goes on", file=sys.stderr)
+        print("interrupted; what was finished is kept, and the same command goes on", file=sys.stderr)
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rapp", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="fit | score | run")
+    commands = parser.add_subparsers(required=True, metavar="fit | score | report | run")
     folder = cache.cache_folder() / "cells"
 
     fit = commands.add_parser("fit", help="learn what is normal from a table, and write a model")
@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--model", default="ae", choices=list(MODELS), help="the autoencoder (default: ae)")
     fit.add_argument("--epochs", type=int, default=100, help="passes over the rows (default: 100)")
     fit.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
-    fit.add_argument("--false-alarm-rate", type=float, default=0.05, help="normal rows called novel (default: .05)")
+    fit.add_argument(
+        "--false-alarm-rate", type=float, help="normal rows called novel (default: .05, with few rows more)"
+    )
     fit.set_defaults(command=_fit)
 
     score = commands.add_parser("score", help="score the rows of a table by a model of rapp fit")
@@ -74,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--out", type=Path, help="a CSV file (default: standard output)")
     score.add_argument("--on-missing", choices=["refuse", "skip"], default="refuse", help="rows with missing values")
     score.set_defaults(command=_score)
+
+    report = commands.add_parser("report", help="write a page on the scores of a table, to be opened in a browser")
+    report.add_argument("model", type=Path, help="folder of the model")
+    report.add_argument("table", help="a file as for fit, or -")
+    report.add_argument("--out", type=Path, required=True, help="an .html file")
+    report.add_argument("--on-missing", choices=["refuse", "skip"], default="refuse", help="rows with missing values")
+    report.set_defaults(command=_report)
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
     add_cells(run)
@@ -144,7 +153,14 @@ def _score(arguments: argparse.Namespace) -> int:
             write(file)
 
     write_atomically(arguments.out, write_file) if arguments.out else write(sys.stdout)
-    say(f"{n_novel} of {n_rows} rows are novel, at {model.estimator.false_alarm_rate:.1%} false alarms")
+    say(f"{n_novel} of {n_rows} rows are novel, at {model.estimator.false_alarm_rate_:.1%} false alarms")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    model = table_model.read(arguments.model)
+    write_text(arguments.out, report.of_table(model, arguments.table, arguments.on_missing == "skip").html())
+    print(f"open {arguments.out} in a browser")
     return 0
 
 

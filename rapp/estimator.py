@@ -26,6 +26,7 @@ from rapp.whitening import Whitening
 METHODS = ("nap", "sap", "recon")
 THREADS = 1  # of the estimator: small batches gain little from a second core, and wait for it where it is busy
 ENOUGH = 95  # rows; a fifth of them calibrate, 19, which is what a false alarm in twenty needs
+RATE = 0.05  # of false alarms, unless told otherwise
 QUANTILES = 21  # of each feature's training values, among which ``explain`` looks for a better one
 
 
@@ -57,7 +58,8 @@ class RaPP(OutlierMixin, BaseEstimator):
         epochs: passes over the training rows; the best by reconstruction of held-out rows is kept.
         batch: rows a step, at least 2.
         lr: Adam's learning rate.
-        false_alarm_rate: α, the share of new normal rows that ``predict`` may call novel (``calibration``).
+        false_alarm_rate: α, the share of new normal rows that ``predict`` may call novel (``calibration``). None: .05,
+            or the least that the rows allow, 1 / (n + 1) with n rows that calibrate. A number below that is refused.
         random_state: seed, ``RandomState`` or None, as in scikit-learn.
         hidden: the ``n_layers − 1`` widths between input and code; None interpolates them.
         novel_label: of rows that ``fit`` leaves out, where it gets y: in a cross-validation, the folds that train hold
@@ -69,7 +71,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         model_: the trained autoencoder, a torch module in eval mode, float64.
         pathway_: its ``rapp.Pathway``; ``pathway_.normal`` has the scores of the rows that calibrate.
         method_, architecture_: what was fitted: the method; model, features, bottleneck, layers, widths between.
-        offset_: ``decision_function`` is ``score_samples`` − ``offset_``.
+        false_alarm_rate_, offset_: α, and ``score_samples`` − ``offset_`` is ``decision_function``.
         n_iter_: epochs trained.
         n_features_in_, feature_names_in_: number and, of a DataFrame, names of the features seen in ``fit``.
     """
@@ -83,7 +85,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         epochs: int = 100,
         batch: int = 32,
         lr: float = 1e-3,
-        false_alarm_rate: float = 0.05,
+        false_alarm_rate: float | None = None,
         random_state: int | np.random.RandomState | None = None,
         hidden: tuple[int, ...] | None = None,
         novel_label: object = -1,
@@ -120,20 +122,22 @@ class RaPP(OutlierMixin, BaseEstimator):
         x = self._normal(x, y)
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown; allowed: {', '.join(METHODS)}")
-        config = self._config(x)
-        calibration.check(self.false_alarm_rate)
+        if self.false_alarm_rate is not None:
+            calibration.check(self.false_alarm_rate)
         random = check_random_state(self.random_state)
         rows = torch.from_numpy(x[random.permutation(len(x))])
         fifth, enough = len(rows) // 5, len(rows) >= ENOUGH
-        if enough and fifth < (least := calibration.rows_needed(self.false_alarm_rate)):
+        n = fifth or len(rows)  # that calibrate
+        rate = max(RATE, 1 / (n + 1)) if self.false_alarm_rate is None else float(self.false_alarm_rate)
+        if n < (least := calibration.rows_needed(rate)):
             raise ValueError(
-                f"false_alarm_rate={self.false_alarm_rate} needs {least} rows that calibrate, a fifth of {5 * least}; "
-                f"there are {len(rows)} rows: fit on more, or accept {1 / (fifth + 1):.3g} or more"
+                f"false_alarm_rate={rate} needs {least} rows that calibrate, a fifth of {5 * least}; "
+                f"there are {len(rows)} rows: fit on more, or accept {1 / (n + 1):.3g} or more"
             )
         held_out, rest = (rows[:fifth], rows[fifth:]) if fifth else (rows, rows)
         few = len(rows) // 20  # a tenth calibrated no better, and left fewer rows to train on
         val, fitted = (rest[:few], rest[few:]) if enough else (held_out, rest)
-        seed = random.randint(2**31 - 1)
+        config, seed = self._config(rest.numpy()), random.randint(2**31 - 1)
         with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has set
             trained = train(fitted.float(), val.float(), config, seed, progress=bool(self.verbose))
         self.model_ = trained.model.double().cpu()
@@ -147,7 +151,11 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.pathway_.calibrate(held_out)
         if self.method == "nap" and (said := self.pathway_.whitening.shortage):
             warnings.warn(said, FewRowsWarning, stacklevel=3)  # 3: there is a decorator in between
-        self._set_threshold(self.false_alarm_rate, enough)
+        self._set_threshold(rate)
+        if not enough:
+            said = f"with fewer than {ENOUGH} rows, p-values and a false-alarm rate of {rate:.1%} are approximate"
+            less = f"; {n} rows that calibrate allow no less" if rate > RATE and self.false_alarm_rate is None else ""
+            warnings.warn(said + less, CalibrationWarning, stacklevel=3)
         return self
 
     def fit_predict(self, X: ArrayLike, y: ArrayLike | None = None) -> np.ndarray:
@@ -173,14 +181,9 @@ class RaPP(OutlierMixin, BaseEstimator):
             device=self.device, threads=THREADS,
         )  # fmt: skip
 
-    def _set_threshold(self, rate: float, exact: bool) -> None:
-        normal = self.pathway_.normal[self.method_]
-        n, reachable = len(normal), len(normal) >= calibration.rows_needed(rate)
-        self.offset_ = -(calibration.threshold(normal, rate) if reachable else calibration.above(normal.max()))
-        if not exact:
-            expected = "" if reachable else f"; with {n} rows that calibrate expect about {1 / (n + 1):.1%}"
-            said = f"with fewer than {ENOUGH} rows, false alarms at {rate:.1%} and p-values are approximate{expected}"
-            warnings.warn(said, CalibrationWarning, stacklevel=4)
+    def _set_threshold(self, rate: float) -> None:
+        self.offset_ = -calibration.threshold(self.pathway_.normal[self.method_], rate)
+        self.false_alarm_rate_ = float(rate)
 
     def set_false_alarm_rate(self, rate: float) -> "RaPP":
         """Move the threshold of ``predict``, without training anew; returns self.
@@ -189,8 +192,7 @@ class RaPP(OutlierMixin, BaseEstimator):
             ValueError: a rate that needs more rows than calibrated, with their number.
         """
         check_is_fitted(self)
-        self.offset_ = -calibration.threshold(self.pathway_.normal[self.method_], rate)
-        self.false_alarm_rate = rate
+        self._set_threshold(rate)
         return self
 
     @pinned(THREADS)

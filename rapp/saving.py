@@ -16,6 +16,7 @@ from rapp.whitening import Whitening
 
 FORMAT = 1  # raised whenever an older rapp could not read what is written
 FILE = "rapp.safetensors"
+FITTED = ("method_", "offset_", "false_alarm_rate_", "n_iter_")
 
 
 def save(estimator: Any, folder: Path) -> None:
@@ -36,7 +37,7 @@ def save(estimator: Any, folder: Path) -> None:
         "params": params,
         "architecture": estimator.architecture_,
         "whitening": about_whitening,
-        "fitted": {"method_": estimator.method_, "offset_": float(estimator.offset_), "n_iter_": estimator.n_iter_},
+        "fitted": {name: getattr(estimator, name) for name in FITTED},
         "features": [str(name) for name in getattr(estimator, "feature_names_in_", [])],
     }
     save_tensors(folder / FILE, tensors, about)

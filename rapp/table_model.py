@@ -21,7 +21,19 @@ from rapp.progress import say
 
 FILE = "table.json"
 CHUNK = 10_000  # rows scored at once
+LOG_ROWS = 100_000  # between two lines on the terminal
 REASONS = 3  # features that a flagged row's line names
+
+
+@dataclass
+class Part:
+    """Those rows of a part of a table that could be scored; perhaps none."""
+
+    table: str  # its name
+    numbers: np.ndarray  # (n,) of the rows, counted from 1 without the header
+    x: np.ndarray  # (n, d) features, as the table has them
+    scores: np.ndarray  # (n,) higher = more novel
+    left_out: int  # rows so far that could not be scored
 
 
 @dataclass
@@ -38,55 +50,73 @@ class TableModel:
         """Names of the features (d)."""
         return [name for column in self.columns for name in column.features]
 
+    @property
+    def normal(self) -> np.ndarray:
+        """Scores of the normal rows that were held out, (n,)."""
+        return self.estimator.pathway_.normal[self.estimator.method_]
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a row is novel."""
+        return -self.estimator.offset_
+
     def scaled(self, x: np.ndarray) -> pd.DataFrame:
         """Features x (n, d) as the estimator takes them."""
         return pd.DataFrame((x - self.mean) / self.scale, columns=self.features)
 
-    def scored(self, source: str, skip: bool = False) -> Iterator[pd.DataFrame]:
-        """Yield the scores of a table's rows, a part at a time: row, score, p_value, is_novel, and three reasons.
+    def parts(self, source: str, skip: bool = False) -> Iterator[Part]:
+        """Yield a table's rows with their scores, a part at a time.
 
-        Rows are numbered from 1, without the header. The reasons are the features by whose change the score of a novel
-        row would fall most.
+        Args:
+            source: a file as ``table_file.read`` takes it, or "-".
+            skip: leave out rows that cannot be scored, and count them.
 
         Raises:
             DataError: as in ``table_file.parts`` and ``schema.encode``; no row can be scored.
         """
         texts = {column.name for column in self.columns if column.categories}
         told: set[str] = set()
-        left_out = scored = 0
+        left_out = n_rows = 0
         with located(source) as file:
             for frame, notes in parts(file, texts.__contains__, CHUNK):
                 for note in sorted({*notes} - told):
                     say(f"{file.name}: {note}")
                 told |= {*notes}
                 x, rows = encode(frame, self.columns, file.name, skip)
-                left_out += len(frame) - len(rows)
-                if not len(rows):
-                    continue
-                scored += len(rows)
+                left_out, n_rows = left_out + len(frame) - len(rows), n_rows + len(frame)
+                if n_rows % LOG_ROWS < len(frame) <= n_rows - len(frame):
+                    say(f"{file.name}: {n_rows:,} rows so far")
                 try:
-                    lines = self._lines(self.scaled(x), frame.index[rows] + 1)
+                    scores = (
+                        self.estimator.scores(self.scaled(x))[self.estimator.method_].to_numpy() if len(x) else x[:, 0]
+                    )
                 except ValueError as error:  # numbers so far from training's that scores overflow
                     raise DataError(f"{file.name}: {error}") from error
-                yield lines
+                yield Part(file.name, frame.index[rows].to_numpy() + 1, x, scores, left_out)
         if left_out:
             say(f"{file.name}: {left_out} rows with missing values or unknown categories were left out")
-        if not scored:
+        if left_out == n_rows:
             raise DataError(f"{file.name} has no row that can be scored")
 
-    def _lines(self, x: pd.DataFrame, numbers: pd.Index) -> pd.DataFrame:
-        found = pd.DataFrame({"row": numbers})
-        found["score"] = self.estimator.scores(x)[self.estimator.method_].to_numpy()
-        found["p_value"] = p_values(self.estimator.pathway_.normal[self.estimator.method_], found["score"])
-        found["is_novel"] = found["score"] > -self.estimator.offset_
-        reasons = np.full((len(x), REASONS), "", dtype=object)
-        if found["is_novel"].any():
-            falls = self.estimator.explain(x[found["is_novel"]])
-            order = np.argsort(-falls.to_numpy(), axis=1)[:, :REASONS]
-            reasons[found["is_novel"], : order.shape[1]] = np.array(self.features, dtype=object)[order]
-        for i in range(REASONS):
-            found[f"reason_{i + 1}"] = reasons[:, i]
-        return found
+    def scored(self, source: str, skip: bool = False) -> Iterator[pd.DataFrame]:
+        """Yield the lines of ``rapp score``: row, score, p_value, is_novel, and three reasons; otherwise as ``parts``.
+
+        The reasons are the features by whose change the score of a novel row would fall most.
+        """
+        for part in self.parts(source, skip):
+            if not len(part.x):
+                continue
+            found = pd.DataFrame({"row": part.numbers, "score": part.scores})
+            found["p_value"] = p_values(self.normal, part.scores)
+            found["is_novel"] = part.scores > self.threshold
+            reasons = np.full((len(found), REASONS), "", dtype=object)
+            if found["is_novel"].any():
+                falls = self.estimator.explain(self.scaled(part.x[found["is_novel"]]))
+                order = np.argsort(-falls.to_numpy(), axis=1)[:, :REASONS]
+                reasons[found["is_novel"], : order.shape[1]] = np.array(self.features, dtype=object)[order]
+            for i in range(REASONS):
+                found[f"reason_{i + 1}"] = reasons[:, i]
+            yield found
 
     def save(self, folder: Path) -> None:
         """Write the model into a folder, in place of an older one; an interruption leaves one of the two whole."""

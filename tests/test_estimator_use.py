@@ -56,8 +56,14 @@ def test_of_exchangeable_rows_no_more_than_promised_are_called_novel():
 
 
 def test_few_rows_are_told_and_a_rate_out_of_reach_is_refused():
-    with pytest.warns(CalibrationWarning, match=r"fewer than 95 rows, .* 8 rows that calibrate expect about 11.1%"):
-        RaPP(**QUICK).fit(correlated(40))
+    with pytest.warns(
+        CalibrationWarning, match=r"fewer than 95 rows, .* 11.1% are approximate; 8 rows that .* no less"
+    ):
+        assert RaPP(**QUICK).fit(correlated(40)).false_alarm_rate_ == pytest.approx(1 / 9)
+    with pytest.raises(ValueError, match=r"false_alarm_rate=0.05 needs 19 rows .*, a fifth of 95; there are 40 rows"):
+        RaPP(false_alarm_rate=0.05, **QUICK).fit(correlated(40))
+    with pytest.warns(CalibrationWarning, match=r"a false-alarm rate of 20.0% are approximate$"):
+        RaPP(false_alarm_rate=0.2, **QUICK).fit(correlated(40))
     with pytest.raises(ValueError, match=r"needs 99 rows that calibrate, a fifth of 495; there are 100 rows"):
         RaPP(false_alarm_rate=0.01, **QUICK).fit(correlated(100))
     with warnings.catch_warnings():

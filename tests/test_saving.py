@@ -52,7 +52,7 @@ def test_a_loaded_estimator_is_the_saved_one(changes, tmp_path):
     for method in ("predict", "score_samples", "decision_function", "p_value", "scores", "explain"):
         assert np.array_equal(getattr(loaded, method)(FRAME[:9]), getattr(fitted, method)(FRAME[:9])), method
     assert loaded.method_ == fitted.method
-    assert loaded.false_alarm_rate == 0.2
+    assert loaded.false_alarm_rate_ == 0.2
     with pytest.raises(ValueError, match="feature names"):
         loaded.predict(FRAME[list("fedcba")])
     again = clone(loaded).set_params(random_state=0).fit(FRAME)

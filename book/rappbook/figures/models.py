@@ -41,7 +41,7 @@ def learning(histories: dict[str, list[pd.DataFrame]]) -> Figure:
     figure, axes = style.subplots(1, len(histories), figsize=(6.8, 2.8), sharey=True, squeeze=False)
     for ax, (model, runs) in zip(axes[0], histories.items(), strict=True):
         for run in runs:
-            best = run.loc[run["val_error"].idxmin()]
+            best = run.iloc[int(run["val_error"].argmin())]
             ax.plot(run["epoch"], run["val_error"], color=style.RECONSTRUCTION, linewidth=1.4)
             ax.scatter(best["epoch"], best["val_error"], color="black", s=22, zorder=3)
         ax.set(title=style.MODEL_NAMES[model], xlabel="epoch", yscale="log")

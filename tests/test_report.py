@@ -1,0 +1,79 @@
+"""rapp report: its numbers are those of rapp score, and its page can be read by anybody."""
+
+import html
+import re
+from pathlib import Path
+
+import axe_playwright_python
+import numpy as np
+import pandas as pd
+import pytest
+
+from rapp import cli
+from tests.test_table_model import rows
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch, capsys):
+    """Fit a model with names that are markup, and return the report's text on a new table, and its scores."""
+    monkeypatch.chdir(tmp_path)
+    names = {"heat": EVIL, "kind": "kind & <b>"}
+    rows().rename(columns=names).to_csv("train.csv", index=False)
+    new = rows(seed=1).rename(columns=names).drop(columns="state")
+    new.loc[4, "noise"] = np.nan
+    new.to_csv("new.csv", index=False)
+    assert cli.main(["fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "m", "--epochs", "3"]) == 0
+    assert cli.main(["score", "m", "new.csv", "--out", "scores.csv", "--on-missing", "skip"]) == 0
+
+    def made(*words):
+        status = cli.main(["report", "m", "new.csv", "--out", "page.html", *words])
+        assert status == 0, capsys.readouterr().err
+        return Path("page.html").read_text(encoding="utf-8"), pd.read_csv("scores.csv")
+
+    return made
+
+
+def test_its_numbers_are_those_of_rapp_score(page, monkeypatch):
+    text, scores = page("--on-missing", "skip")
+    n_novel = scores["is_novel"].sum()
+    assert f"{n_novel} of 199 rows ({n_novel / 199:.1%}) are called novel" in text
+    assert "1 rows with missing values or unknown categories were left out." in text
+    first = scores.nlargest(10, "score")
+    assert [int(row) for row in re.findall(r"<h3>Row (\d+):", text)] == first["row"].tolist()
+    said = [float(p) for p in re.findall(r"p-value ([\d.e-]+)", text)]
+    np.testing.assert_allclose(said, first["p_value"], rtol=0.05)
+    novel = first[first["is_novel"]]
+    firsts = [re.findall(r'<th scope="row">(.*?)</th>', part)[0] for part in text.split("<h3>")[1 : len(novel) + 1]]
+    assert [html.unescape(first) for first in firsts] == novel["reason_1"].tolist()
+    monkeypatch.setattr("rapp.table_model.CHUNK", 7)
+    parts, _ = page("--on-missing", "skip")
+    assert re.findall(r"<h3>Row \d+: ", parts) == re.findall(r"<h3>Row \d+: ", text)
+
+
+def test_names_are_no_markup_and_nothing_comes_from_elsewhere(page):
+    text, _ = page("--on-missing", "skip")
+    assert EVIL not in text
+    assert "&lt;script&gt;" in text
+    assert "<b>" not in text
+    assert not re.search(r"(?:src|href)=|url\(|@import|<script", text)
+
+
+def test_errors_are_those_of_rapp_score(page, capsys):
+    page("--on-missing", "skip")
+    before = Path("page.html").read_bytes()
+    assert cli.main(["report", "m", "new.csv", "--out", "page.html"]) == 2
+    assert "column 'noise' is missing in data row 5" in capsys.readouterr().err
+    assert Path("page.html").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page, opened, scheme):
+    page("--on-missing", "skip")
+    tab = opened(Path("page.html").resolve(), width=360, color_scheme=scheme)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    tab.evaluate(Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
+    found = tab.evaluate("axe.run({resultTypes: ['violations'], preload: false})")["violations"]
+    assert [what["id"] for what in found] == []
