@@ -258,6 +258,11 @@ def load(folder: str | PathLike) -> Any:
     tensors, about = saving.read(Path(folder))
     if "params" not in about:
         return Whitening.restored(tensors, about["whitening"])
+    return restored(tensors, about)
+
+
+def restored(tensors: dict[str, torch.Tensor], about: dict) -> RaPP:
+    """The fitted ``RaPP`` of what ``saving.read`` has read."""
     params = about["params"]
     estimator = RaPP(**params | {"hidden": params["hidden"] and tuple(params["hidden"])})
     saving.restore(estimator, tensors, about)

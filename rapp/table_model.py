@@ -1,7 +1,5 @@
 """A detector for people's own tables: which columns, how scaled, and the estimator, kept together in a folder."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rapp.cache import DamagedFileError, read_json, write_json
+from rapp import saving
+from rapp.cache import DamagedFileError
 from rapp.calibration import p_values
 from rapp.data.columns import without_points
 from rapp.data.dataset import DataError
 from rapp.data.schema import Column, encode, learn
 from rapp.data.table_file import located, parts, some
 from rapp.data.table_file import read as read_table
-from rapp.estimator import RaPP, load
+from rapp.estimator import RaPP, restored
 from rapp.progress import say
 
-FILE = "table.json"
 CHUNK = 10_000  # rows scored at once
 LOG_ROWS = 100_000  # between two lines on the terminal
 REASONS = 3  # features that a flagged row's line names
@@ -119,23 +117,12 @@ class TableModel:
             yield found
 
     def save(self, folder: Path) -> None:
-        """Write the model into a folder, in place of an older one; an interruption leaves one of the two whole."""
+        """Write the model into a folder, as one file, in place of an older one."""
         folder = folder.expanduser()
-        beside, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("new", "old"))
-        if folder.exists() and not (folder / FILE).exists():
+        if folder.exists() and not (folder / saving.FILE).exists() and any(folder.iterdir()):
             raise DataError(f"out={folder} is there, and no model of rapp; name another folder")
-        try:
-            self.estimator.save(beside)
-            table = {"columns": [asdict(column) for column in self.columns]}
-            write_json(beside / FILE, "table", table | {"mean": self.mean.tolist(), "scale": self.scale.tolist()})
-            if folder.exists():
-                folder.rename(old)
-            beside.rename(folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+        table = {"columns": [asdict(column) for column in self.columns]}
+        saving.save(self.estimator, folder, table=table | {"mean": self.mean.tolist(), "scale": self.scale.tolist()})
 
 
 def fit(source: str, label: str | None = None, normal: str | None = None, **params: object) -> TableModel:
@@ -190,14 +177,13 @@ def read(folder: Path) -> TableModel:
     Raises:
         DamagedFileError: there is none, or it was altered.
     """
-    path = folder.expanduser() / FILE
-    try:
-        table = read_json(path, "table")
-    except FileNotFoundError as error:
+    if not (folder.expanduser() / saving.FILE).is_file():
         raise DamagedFileError(
-            f"{folder} holds no model ({FILE} is missing); rapp fit TABLE --out {folder} makes one"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFileError(f"{path} is damaged ({error}); fit the model again") from error
+            f"{folder} holds no model ({saving.FILE} is missing); rapp fit TABLE --out {folder} makes one"
+        )
+    tensors, about = saving.read(folder.expanduser())
+    if "table" not in about:
+        raise DamagedFileError(f"{folder} holds no table's model; rapp fit TABLE --out {folder} makes one")
+    table = about["table"]
     columns = [Column(column["name"], tuple(column["categories"])) for column in table["columns"]]
-    return TableModel(columns, np.array(table["mean"]), np.array(table["scale"]), load(folder.expanduser()))
+    return TableModel(columns, np.array(table["mean"]), np.array(table["scale"]), restored(tensors, about))
