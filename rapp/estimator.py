@@ -255,7 +255,11 @@ def load(folder: str | PathLike) -> Any:
 
     A ``Whitening`` goes with its own network: ``Pathway(encoder, decoder, whitening=rapp.load(folder))``.
     """
-    tensors, about = saving.read(Path(folder))
+    return restored(*saving.read(Path(folder)))
+
+
+def restored(tensors: dict[str, torch.Tensor], about: dict) -> Any:
+    """What ``saving.read`` read, as the object that was saved."""
     if "params" not in about:
         return Whitening.restored(tensors, about["whitening"])
     params = about["params"]

@@ -19,8 +19,8 @@ FILE = "rapp.safetensors"
 FITTED = ("method_", "offset_", "false_alarm_rate_", "n_iter_")
 
 
-def save(estimator: Any, folder: Path) -> None:
-    """Write a fitted ``RaPP``; an interruption leaves the folder's old one, or none."""
+def save(estimator: Any, folder: Path, **more: object) -> None:
+    """Write a fitted ``RaPP``, and more that is JSON; an interruption leaves the folder's old one, or none."""
     model = estimator.model_
     whitening, about_whitening = estimator.pathway_.whitening.state()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -40,7 +40,7 @@ def save(estimator: Any, folder: Path) -> None:
         "fitted": {name: getattr(estimator, name) for name in FITTED},
         "features": [str(name) for name in getattr(estimator, "feature_names_in_", [])],
     }
-    save_tensors(folder / FILE, tensors, about)
+    save_tensors(folder / FILE, tensors, about | more)
 
 
 def save_whitening(whitening: Whitening, folder: str | PathLike) -> None:

@@ -1,7 +1,5 @@
 """A detector for people's own tables: which columns, how scaled, and the estimator, kept together in a folder."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rapp.cache import DamagedFileError, read_json, write_json
+from rapp import saving
+from rapp.cache import DamagedFileError
 from rapp.calibration import p_values
 from rapp.data.columns import without_points
 from rapp.data.dataset import DataError
 from rapp.data.schema import Column, encode, learn
 from rapp.data.table_file import located, parts, some
 from rapp.data.table_file import read as read_table
-from rapp.estimator import RaPP, load
+from rapp.estimator import RaPP, restored
 from rapp.progress import say
 
-FILE = "table.json"
 CHUNK = 10_000  # rows scored at once
 LOG_ROWS = 100_000  # between two lines on the terminal
 REASONS = 3  # features that a flagged row's line names
@@ -40,6 +38,8 @@ class Part:
 class TableModel:
     """A fitted estimator with all that it needs to read a table."""
 
+    table: str  # name of the one it was fitted on
+    n_rows: int  # of it that were taken, normal ones
     columns: list[Column]
     mean: np.ndarray  # (d,) of the features in training, and their standard deviation; 1 where that is 0
     scale: np.ndarray
@@ -120,22 +120,18 @@ class TableModel:
 
     def save(self, folder: Path) -> None:
         """Write the model into a folder, in place of an older one; an interruption leaves one of the two whole."""
-        folder = folder.expanduser()
-        beside, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("new", "old"))
-        if folder.exists() and not (folder / FILE).exists():
-            raise DataError(f"out={folder} is there, and no model of rapp; name another folder")
-        try:
-            self.estimator.save(beside)
-            table = {"columns": [asdict(column) for column in self.columns]}
-            write_json(beside / FILE, "table", table | {"mean": self.mean.tolist(), "scale": self.scale.tolist()})
-            if folder.exists():
-                folder.rename(old)
-            beside.rename(folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+        table = {"columns": [asdict(column) for column in self.columns], "name": self.table, "n_rows": self.n_rows}
+        table |= {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+        saving.save(self.estimator, folder.expanduser(), table=table)
+
+
+def check_out(folder: Path) -> None:
+    """Raise a DataError if a model would come into a folder that holds other things, or in place of a file."""
+    folder = folder.expanduser()
+    if not folder.exists() or (folder / saving.FILE).is_file():
+        return
+    if not folder.is_dir() or any(saving.FILE not in path.name for path in folder.iterdir()):  # in it: a killed fit's
+        raise DataError(f"out={folder} is there, and no model of rapp; name another folder")
 
 
 def fit(source: str, label: str | None = None, normal: str | None = None, **params: object) -> TableModel:
@@ -163,8 +159,8 @@ def fit(source: str, label: str | None = None, normal: str | None = None, **para
     for note in [*notes, *more]:
         say(f"{table}: {note}")
     x, _ = encode(frame, columns, table)
-    scale = x.std(0)
-    model = TableModel(columns, x.mean(0), np.where(scale > 0, scale, 1), RaPP(**params))  # type: ignore[arg-type]
+    scale = np.where(x.std(0) > 0, x.std(0), 1)
+    model = TableModel(table, len(x), columns, x.mean(0), scale, RaPP(**params))  # type: ignore[arg-type]
     try:
         model.estimator.fit(model.scaled(x))
     except (ValueError, FloatingPointError) as error:  # parameters, too few rows, a diverged training
@@ -190,14 +186,11 @@ def read(folder: Path) -> TableModel:
     Raises:
         DamagedFileError: there is none, or it was altered.
     """
-    path = folder.expanduser() / FILE
-    try:
-        table = read_json(path, "table")
-    except FileNotFoundError as error:
-        raise DamagedFileError(
-            f"{folder} holds no model ({FILE} is missing); rapp fit TABLE --out {folder} makes one"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFileError(f"{path} is damaged ({error}); fit the model again") from error
+    place = folder.expanduser()
+    tensors, about = saving.read(place) if (place / saving.FILE).is_file() else ({}, {})
+    if "table" not in about:
+        raise DamagedFileError(f"{folder} holds no model of a table; rapp fit TABLE --out {folder} makes one")
+    table = about["table"]
     columns = [Column(column["name"], tuple(column["categories"])) for column in table["columns"]]
-    return TableModel(columns, np.array(table["mean"]), np.array(table["scale"]), load(folder.expanduser()))
+    mean, scale = np.array(table["mean"]), np.array(table["scale"])
+    return TableModel(table["name"], table["n_rows"], columns, mean, scale, restored(tensors, about))

@@ -45,7 +45,7 @@ def test_a_table_is_fitted_and_scored(run, tmp_path):
     assert "180 rows with state=ok are normal, 20 are left out" in err
     assert "dropped as row number: nr" in err
     assert "5 features" in out
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["rapp.safetensors", "table.json"]
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["rapp.safetensors"]
     new = rows(seed=1).drop(columns=["state", "nr"])
     new[new.columns[::-1]].to_csv("new.csv", index=False, sep=";")  # another order, another separator
     status, _, err = run("score", "model", "new.csv", "--out", "scores.csv")
@@ -128,13 +128,15 @@ def test_rows_are_named_as_they_stand_in_the_file(run):
         (["fit", "train.csv", "--out", "m", "--epochs", "0"], "epochs=0"),
         (["fit", "train.csv", "--out", "m", "--false-alarm-rate", "0.001"], "needs 999 rows that calibrate"),
         (["fit", "train.csv", "--out", "there"], "out=there is there, and no model of rapp"),
-        (["score", "m", "train.csv"], "m holds no model (table.json is missing); rapp fit TABLE --out m makes one"),
+        (["fit", "train.csv", "--out", "train.csv"], "out=train.csv is there, and no model of rapp"),
+        (["score", "m", "train.csv"], "m holds no model of a table; rapp fit TABLE --out m makes one"),
         (["fit", "binary.csv", "--out", "m"], "binary.csv"),
         (["fit", "empty.csv", "--out", "m"], "empty.csv"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(run, tmp_path, words, says):
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").touch()
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     (tmp_path / "empty.csv").write_bytes(b"")
     status, _, err = run(*words)
@@ -143,7 +145,7 @@ def test_what_cannot_be_used_is_one_line(run, tmp_path, words, says):
     assert line.startswith("error: ")
     assert says in line
     assert not (tmp_path / "m").exists()
-    assert list((tmp_path / "there").iterdir()) == []
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["notes.txt"]
 
 
 def test_an_altered_model_is_told_and_an_older_one_is_replaced(run, tmp_path):
@@ -151,11 +153,11 @@ def test_an_altered_model_is_told_and_an_older_one_is_replaced(run, tmp_path):
     assert run(*words, *QUICK)[0] == 0
     assert run(*words, *QUICK, "--method", "sap")[0] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "train.csv"]
-    file = tmp_path / "model" / "table.json"
-    file.write_text(file.read_text().replace("heat", "heap", 1))
+    file = tmp_path / "model" / "rapp.safetensors"
+    file.write_bytes(file.read_bytes().replace(b"heat", b"heap", 1))
     status, _, err = run("score", "model", "train.csv")
     assert status == 2
-    assert "table.json is damaged (it does not match its own SHA-256); fit the model again" in err
+    assert "rapp.safetensors does not match its own SHA-256" in err
 
 
 def generated(rng):
