@@ -1,5 +1,7 @@
 """A detector for people's own tables: which columns, how scaled, and the estimator, kept together in a folder."""
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +18,9 @@ from rapp.data.schema import Column, encode, learn
 from rapp.data.table_file import located, parts, some
 from rapp.data.table_file import read as read_table
 from rapp.estimator import RaPP, restored
-from rapp.progress import say
+from rapp.progress import Progress, say
 
 CHUNK = 10_000  # rows scored at once
-LOG_ROWS = 100_000  # between two lines on the terminal
 REASONS = 3  # features that a flagged row's line names
 
 
@@ -31,7 +32,7 @@ class Part:
     numbers: np.ndarray  # (n,) of the rows, counted from 1 without the header
     x: np.ndarray  # (n, d) features, as the table has them
     scores: np.ndarray  # (n,) higher = more novel
-    left_out: int  # rows so far that could not be scored
+    left_out: Counter[str]  # reason → rows so far that could not be scored
 
 
 @dataclass
@@ -76,16 +77,14 @@ class TableModel:
         """
         texts = {column.name for column in self.columns if column.categories}
         told: set[str] = set()
-        left_out = n_rows = 0
-        with located(source) as file:
+        left_out, n_rows = Counter[str](), 0
+        with located(source) as file, contextlib.closing(Progress(None, "row", file.name)) as progress:
             for frame, notes in parts(file, texts.__contains__, CHUNK):
                 for note in sorted({*notes} - told):
                     say(f"{file.name}: {note}")
                 told |= {*notes}
-                x, rows = encode(frame, self.columns, file.name, skip)
-                left_out, n_rows = left_out + len(frame) - len(rows), n_rows + len(frame)
-                if n_rows % LOG_ROWS < len(frame) <= n_rows - len(frame):
-                    say(f"{file.name}: {n_rows:,} rows so far")
+                x, rows, reasons = encode(frame, self.columns, file.name, skip)
+                left_out, n_rows = left_out + reasons, n_rows + len(rows)
                 try:
                     scores = (
                         self.estimator.scores(self.scaled(x))[self.estimator.method_].to_numpy() if len(x) else x[:, 0]
@@ -93,9 +92,10 @@ class TableModel:
                 except ValueError as error:  # numbers so far from training's that scores overflow
                     raise DataError(f"{file.name}: {error}") from error
                 yield Part(file.name, frame.index[rows].to_numpy() + 1, x, scores, left_out)
+                progress.add(len(frame))
         if left_out:
-            say(f"{file.name}: {left_out} rows with missing values or unknown categories were left out")
-        if left_out == n_rows:
+            say(f"{file.name}: {told_left_out(left_out)}")
+        if not n_rows:
             raise DataError(f"{file.name} has no row that can be scored")
 
     def scored(self, source: str, skip: bool = False) -> Iterator[pd.DataFrame]:
@@ -123,6 +123,11 @@ class TableModel:
         table = {"columns": [asdict(column) for column in self.columns], "name": self.table, "n_rows": self.n_rows}
         table |= {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
         saving.save(self.estimator, folder.expanduser(), table=table)
+
+
+def told_left_out(reasons: Counter[str]) -> str:
+    """How many rows were left out, and why."""
+    return f"{reasons.total():,} rows were left out: {', '.join(f'{why} in {n:,}' for why, n in reasons.items())}"
 
 
 def check_out(folder: Path) -> None:
@@ -158,7 +163,7 @@ def fit(source: str, label: str | None = None, normal: str | None = None, **para
     columns, more = learn(frame, table)
     for note in [*notes, *more]:
         say(f"{table}: {note}")
-    x, _ = encode(frame, columns, table)
+    x = encode(frame, columns, table)[0]
     scale = np.where(x.std(0) > 0, x.std(0), 1)
     model = TableModel(table, len(x), columns, x.mean(0), scale, RaPP(**params))  # type: ignore[arg-type]
     try:

@@ -94,7 +94,8 @@ def test_rows_that_cannot_be_scored_are_refused_or_counted(run):
     assert not pd.io.common.file_exists("scores.csv")
     status, out, err = run("score", "model", "new.csv", "--on-missing", "skip")
     assert status == 0
-    assert "new.csv: 3 rows with missing values or unknown categories were left out" in err
+    why = "'heat' is missing in 1, 'heat' is no number in 1, 'kind' is a new category in 1"
+    assert f"new.csv: 3 rows were left out: {why}" in err
     scored = pd.read_csv(io.StringIO(out))["row"]
     assert not {4, 6, 9} & set(scored)
     assert len(scored) == 197
