@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from torch import Tensor
@@ -60,25 +60,6 @@ def lock(path: Path, busy: str) -> TextIO:
 def write_text(path: Path, text: str) -> None:
     """``write_atomically`` for UTF-8 text."""
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, name: str, content: object) -> None:
-    """Write a JSON-able content under a name, with its SHA-256; the file is whole or absent."""
-    body = json.dumps(content, sort_keys=True, indent=1)
-    write_text(path, json.dumps({"sha256": sha256(body), name: content}, sort_keys=True, indent=1))
-
-
-def read_json(path: Path, name: str) -> Any:
-    """Read what ``write_json`` wrote.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError, KeyError, TypeError: it is damaged.
-    """
-    file = json.loads(path.read_text(encoding="utf-8"))
-    if file["sha256"] != sha256(json.dumps(file[name], sort_keys=True, indent=1)):
-        raise ValueError("it does not match its own SHA-256")
-    return file[name]
 
 
 def sha256(*parts: np.ndarray | Tensor | str | bytes) -> str:

@@ -172,7 +172,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     model = table_model.read(arguments.model)
-    write_text(arguments.out, report.of_table(model, arguments.table, arguments.on_missing == "skip").html())
+    write_text(arguments.out, report.Report(model, arguments.table, arguments.on_missing == "skip").html())
     print(f"open {arguments.out} in a browser")
     return 0
 

@@ -255,13 +255,14 @@ def load(folder: str | PathLike) -> Any:
 
     A ``Whitening`` goes with its own network: ``Pathway(encoder, decoder, whitening=rapp.load(folder))``.
     """
-    return restored(*saving.read(Path(folder)))
-
-
-def restored(tensors: dict[str, torch.Tensor], about: dict) -> Any:
-    """What ``saving.read`` read, as the object that was saved."""
+    tensors, about = saving.read(Path(folder))
     if "params" not in about:
         return Whitening.restored(tensors, about["whitening"])
+    return restored(tensors, about)
+
+
+def restored(tensors: dict[str, torch.Tensor], about: dict) -> RaPP:
+    """The fitted ``RaPP`` of what ``saving.read`` has read."""
     params = about["params"]
     estimator = RaPP(**params | {"hidden": params["hidden"] and tuple(params["hidden"])})
     saving.restore(estimator, tensors, about)

@@ -20,7 +20,7 @@ FITTED = ("method_", "offset_", "false_alarm_rate_", "n_iter_")
 
 
 def save(estimator: Any, folder: Path, **more: object) -> None:
-    """Write a fitted ``RaPP``, and more that is JSON; an interruption leaves the folder's old one, or none."""
+    """Write a fitted ``RaPP`` and what else belongs to it, JSON-able; an interruption leaves the old one, or none."""
     model = estimator.model_
     whitening, about_whitening = estimator.pathway_.whitening.state()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}

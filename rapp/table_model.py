@@ -65,6 +65,14 @@ class TableModel:
         """Features x (n, d) as the estimator takes them."""
         return pd.DataFrame((x - self.mean) / self.scale, columns=self.features)
 
+    def values(self, x: np.ndarray) -> dict[str, str]:
+        """A row's features x (d,) as its columns' values."""
+        marks = dict(zip(self.features, x, strict=True))
+        known = {
+            column: [value for value in column.categories if marks[f"{column.name}={value}"]] for column in self.columns
+        }
+        return {column.name: value[0] if value else f"{marks[column.name]:.6g}" for column, value in known.items()}
+
     def parts(self, source: str, skip: bool = False) -> Iterator[Part]:
         """Yield a table's rows with their scores, a part at a time.
 

@@ -123,7 +123,7 @@ def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_pa
         written.append(path)
         write(path, text)
 
-    monkeypatch.setattr(cache, "write_text", full)
+    monkeypatch.setattr(cells, "write_text", full)
     monkeypatch.setattr(cells, "plan", lambda *_, **__: entries)
     assert cli.main(["run", "--dataset", "blobs", "--out", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
@@ -245,7 +245,7 @@ def test_a_lost_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, monkeyp
     monkeypatch.setattr(stacks, "STACK", 1)
     entries = cells.plan("tiny", ["digits"], ["multimodal"], ["ae"], 3, ["1"])
     written, write = [], cache.write_text
-    monkeypatch.setattr(cache, "write_text", lambda path, text: written.append(path) or write(path, text))
+    monkeypatch.setattr(cells, "write_text", lambda path, text: written.append(path) or write(path, text))
     assert runner.run(entries, tmp_path, workers=2) == []
     assert (tmp_path / "died").exists()
     assert sorted(written) == sorted(tmp_path / entry.file for entry in entries)

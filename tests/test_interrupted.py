@@ -40,7 +40,7 @@ def begun(words, before=lambda: None):
     """Start a command in a process that first calls ``before``; what it says on stderr goes into ``said``."""
 
     def work():
-        sys.stdout, sys.stderr = (Path(name).open("w") for name in ("heard", "said"))
+        sys.stdout, sys.stderr = (Path(name).open("w") for name in ("heard", "said"))  # noqa: SIM115
         before()
         status = cli.main(words)
         sys.stderr.flush()
@@ -172,7 +172,7 @@ def test_a_full_disk_behind_standard_output_is_told(fitted, tmp_path, monkeypatc
     rows(900)[:n].to_csv("new.csv", index=False)
 
     def full():
-        sys.stdout = Path("/dev/full").open("w")
+        sys.stdout = Path("/dev/full").open("w")  # noqa: SIM115
 
     status, said = ended(["score", str(fitted / "model"), "new.csv"], full)
     assert status == 1

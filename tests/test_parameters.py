@@ -15,7 +15,7 @@ from rappbook.parameters import check, other_classes
 def test_other_classes(blobs, monkeypatch):
     assert other_classes(blobs, "1") == ["0", "2"]
     assert other_classes(blobs, "1", "two one") == ["2"]
-    monkeypatch.setattr(parameters, "SMALL", 10)
+    monkeypatch.setattr(parameters, "FEW", 10)
     assert other_classes(blobs, "0") == ["1", "2"]
     assert other_classes(blobs, "0", "all") == ["1", "2"]
     assert other_classes(replace(blobs, normal="0"), "1", "all") == []

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from rapp import detectors
-from rapp.config import SMALL, ParameterError, check_name, resolve_device
+from rapp.config import ParameterError, check_name, resolve_device
 from rapp.data import Dataset, as_two_classes, load
 from rapp.data.user_table import is_table, say_once
 from rapp.splits import SETTINGS, split
+
+FEW = 2_000  # rows; of fewer, all other classes take their turn
 
 
 def check(
@@ -66,13 +68,13 @@ def other_classes(data: Dataset, target: str, chosen: str | None = None) -> list
     Args:
         data: the data set.
         target: the class to leave out.
-        chosen: labels or names, separated by spaces; "all"; or None for all of a small data set and, to save
-            hours, the first and last of a large one.
+        chosen: labels or names, separated by spaces; "all"; or None for all of a very small data set and, to save
+            time, the first and last of others.
     """
     if data.normal:
         return []
     others = [label for label in data.classes if label != target]
-    if chosen is None and len(data) >= SMALL:
+    if chosen is None and len(data) >= FEW:
         return list(dict.fromkeys([others[0], others[-1]]))
     if chosen in (None, "all"):
         return others

@@ -176,6 +176,26 @@ def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:
     return rows, ", ".join(words)
 
 
+def full_scale(dataset: str, model: str) -> tuple[pd.DataFrame, str]:
+    """Our published rows of a model at full scale, multimodal, of the most classes and then the most epochs.
+
+    Args:
+        dataset: one whose images they are, or some of them.
+        model: as in ``rapp.models``.
+
+    Returns:
+        Rows as ``our_rows``, and what they are, in words; without rows the words are "".
+    """
+    rows = our_rows("paper")
+    same = rows["dataset"].map(NAMES.get) == NAMES.get(dataset, "none of these")
+    rows = rows[same & (rows["model"] == model) & (rows["setting"] == "multimodal") & (rows["contamination"] == 0)]
+    if rows.empty:
+        return rows, ""
+    kinds = rows.groupby("changes").agg(classes=("target", "nunique"), epochs=("epochs", "max"))
+    rows = rows[rows["changes"] == kinds.sort_values(["classes", "epochs"]).index[-1]]
+    return rows, f"{rows['dataset'].iloc[0]}, the paper's network, {rows['epochs'].max():.0f} epochs"
+
+
 def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFrame:
     """What published rows came from, and with what this page was made."""
     lines = []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import pandas as pd
 
 from rapp import cache, data, detectors, provenance
+from rapp.cache import sha256, write_text
 from rapp.cell import Cell
 from rapp.config import ParameterError
 from rapp.data import Dataset
@@ -195,13 +196,17 @@ def record(grid_cell: GridCell, trial: "Trial") -> dict:
 
 def write(path: Path, result: dict) -> None:
     """Write a cell's result with its checksum; the file is whole or absent."""
-    cache.write_json(path, "result", result)
+    body = json.dumps(result, sort_keys=True, indent=1)
+    write_text(path, json.dumps({"sha256": sha256(body), "result": result}, sort_keys=True, indent=1))
 
 
 def read(path: Path, set_aside: bool = False) -> dict | None:
     """A cell's result; None if there is none. A damaged file is reported, if ``set_aside`` renamed, and is none."""
     try:
-        return cache.read_json(path, "result")
+        file = json.loads(path.read_text(encoding="utf-8"))
+        if file["sha256"] != sha256(json.dumps(file["result"], sort_keys=True, indent=1)):
+            raise ValueError("it does not match its own SHA-256")
+        return file["result"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

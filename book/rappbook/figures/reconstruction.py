@@ -76,25 +76,34 @@ def score_histograms(
     return figure
 
 
-def auroc_per_class(rows: pd.DataFrame, published: pd.DataFrame | None, names: dict[str, str]) -> Figure:
+def auroc_per_class(
+    rows: pd.DataFrame, published: pd.DataFrame | None, names: dict[str, str], full: pd.DataFrame | None = None
+) -> Figure:
     """AUROC with each class in turn as the novel one.
 
     Args:
         rows: target, auroc; several rows of a target are shown as points with their mean.
         published: target, auroc by others, or None.
         names: target → name on the axis.
+        full: target, auroc of ours at full scale, or None.
     """
     figure, ax = style.subplots(figsize=(6.8, 3.9))
     order = list(names)
     means = rows.groupby("target")["auroc"].mean().reindex(order)
     colours = [style.NOVEL if value < 0.5 else style.SCORE_COLOURS["recon"] for value in means]
     places = np.arange(len(order))
-    ax.bar(places, means, color=colours, alpha=0.75, label="ours (mean over seeds)")
-    ax.scatter(rows["target"].map(order.index), rows["auroc"], color="black", s=14, zorder=3, label="ours, each seed")
+    ax.bar(places, means, color=colours, alpha=0.75, label="this page (mean)")
+    ax.scatter(
+        rows["target"].map(order.index), rows["auroc"], color="black", s=14, zorder=3, label="this page, each seed"
+    )
     if published is not None and len(published):
         at = published["target"].map(order.index)
         ax.scatter(at, published["auroc"], marker="D", s=42, facecolors="white", edgecolors="black", zorder=3,
                    label="published, full data, VAE")  # fmt: skip
+    if full is not None and len(full):
+        at = full.groupby("target")["auroc"].mean().reindex(order)
+        ax.scatter(places, at, marker="s", s=36, facecolors="white", edgecolors=style.SCORE_COLOURS["recon"], zorder=3,
+                   label="ours, full data (mean)")  # fmt: skip
     style.coin(ax)
     ax.set_xticks(places, [names[target] for target in order], rotation=0 if max(map(len, names.values())) < 3 else 35)
     ax.set(xlabel="novel class", ylabel="AUROC of reconstruction error", ylim=(0, 1.02))
