@@ -5,6 +5,7 @@ Exit status: 0 done; 1 the disk or some cells failed; 2 something that was said 
 
 import argparse
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -26,7 +27,8 @@ def main(words: list[str] | None = None) -> int:
     """Run one command; returns the exit status. What goes wrong is told in one line."""
     show_any_letter()
     arguments = _parser().parse_args(words)
-    return told(lambda: arguments.command(arguments))
+    whole = ["no file is left half-written"] if arguments.command != _run else []
+    return told(lambda: arguments.command(arguments), *whole)
 
 
 def show_any_letter() -> None:
@@ -36,18 +38,28 @@ def show_any_letter() -> None:
             stream.reconfigure(errors="replace")
 
 
-def told(command: Callable[[], int]) -> int:
-    """Run a command; returns its exit status, or that of an error, which is told in one line."""
+def told(command: Callable[[], int], after: str = "what was finished is kept, and the same command goes on") -> int:
+    """Run a command; returns its exit status, or that of an error, which is told in one line.
+
+    Args:
+        command: what to run.
+        after: what to say if the disk fails, or the user interrupts it.
+    """
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()  # here, where a disk that is full can still be told
+        return status
     except (ParameterError, DataError, DamagedFileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads has enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:  # a disk that is full, a folder that may not be written
-        print(f"error: {error}; what was finished is kept, and the same command goes on", file=sys.stderr)
+        print(f"error: {error}; {after}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was finished is kept, and the same command goes on", file=sys.stderr)
+        print(f"interrupted; {after}", file=sys.stderr)
         return 130
 
 
@@ -125,6 +137,7 @@ def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
 
 
 def _fit(arguments: argparse.Namespace) -> int:
+    table_model.check_out(arguments.out)  # before the work
     named = {"method": arguments.method, "model": arguments.model, "epochs": arguments.epochs}
     named |= {"random_state": arguments.seed, "false_alarm_rate": arguments.false_alarm_rate, "verbose": True}
     with warnings.catch_warnings(record=True) as warned:
@@ -159,7 +172,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     model = table_model.read(arguments.model)
-    write_text(arguments.out, report.of_table(model, arguments.table, arguments.on_missing == "skip").html())
+    write_text(arguments.out, report.Report(model, arguments.table, arguments.on_missing == "skip").html())
     print(f"open {arguments.out} in a browser")
     return 0
 

@@ -15,7 +15,7 @@ class Progress:
     """A progress bar in a terminal, or a line now and then in a log, with the time left.
 
     Args:
-        total: how many units of work there are.
+        total: how many units of work there are; None: unknown.
         unit: what one is called.
         what: what the work is called; "" for nothing.
         done: units that were done before.
@@ -24,7 +24,7 @@ class Progress:
     """
 
     def __init__(
-        self, total: int, unit: str, what: str = "", done: int = 0, quiet: bool = False, every: float = 60
+        self, total: int | None, unit: str, what: str = "", done: int = 0, quiet: bool = False, every: float = 60
     ) -> None:
         self.bar = tqdm(
             total=total, initial=done, unit=unit, desc=what or None, leave=False, disable=quiet or None, file=sys.stderr
@@ -39,9 +39,11 @@ class Progress:
         self.bar.update(n)
         now = time.monotonic()
         if self.bar.disable and not self.quiet and n and now - self.said > self.every:
-            minutes = (now - self.start) / (self.done - self.before) * (self.total - self.done) / 60
-            what = f"{self.what}, " if self.what else ""
-            say(f"{what}{self.done} of {self.total} {self.unit}s, about {minutes:.0f} min left")
+            what, left = f"{self.what}, " if self.what else "", f"{self.done:,} {self.unit}s"
+            if self.total is not None:
+                minutes = (now - self.start) / (self.done - self.before) * (self.total - self.done) / 60
+                left = f"{self.done} of {self.total} {self.unit}s, about {minutes:.0f} min left"
+            say(what + left)
             self.said = now
 
     def close(self) -> None:

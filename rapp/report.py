@@ -1,6 +1,6 @@
 """A page on a table's scores for any browser, without a network: how they lie, which rows come first, and why."""
 
-from dataclasses import dataclass
+from collections import Counter
 from html import escape
 from pathlib import Path
 from string import Template
@@ -8,42 +8,71 @@ from string import Template
 import numpy as np
 
 from rapp.calibration import p_values
-from rapp.table_model import Part, TableModel
+from rapp.table_model import Part, TableModel, told_left_out
 
 PAGE = Path(__file__).with_name("report.html")
 TOP, REASONS, BINS, BLOCKS = 10, 5, 40, 50
+LEAST, A_DECADE, STEPS = -12, 50, 1200  # the histogram's finest steps: from 1e-12 to 1e12
 HEAD = '<tr><th scope="col">feature</th><th scope="col">value</th><th scope="col" colspan="2">of the score</th></tr>'
 WIDTH, HEIGHT = 400, 140  # of a drawing, in its own units
 
 
-@dataclass
 class Report:
-    """What a table's rows scored, and its most suspicious rows."""
+    """What a table's rows scored, and its most suspicious rows; of any table it keeps a few thousand numbers.
 
-    model: TableModel
-    scores: np.ndarray  # (n,) in the file's order
-    top: Part  # at most ten rows, the highest scores first
+    Args:
+        model: of ``rapp fit``.
+        source, skip: as for ``TableModel.parts``, whose errors are these.
+    """
+
+    def __init__(self, model: TableModel, source: str, skip: bool = False):
+        self.model, self.n, self.n_novel, self.last = model, 0, 0, 0
+        self.steps = np.zeros(STEPS, dtype=int)  # rows by the logarithm of their scores
+        self.blocks, self.size = np.zeros((2, 2 * BLOCKS), dtype=int), 10  # of which each has: rows, novel ones
+        self.top = Part(
+            "", np.zeros(0, int), np.empty((0, len(model.features))), np.empty(0), Counter()
+        )  # at most ten rows, the highest scores first
+        for part in model.parts(source, skip):
+            self._add(part)
+
+    def _add(self, part: Part) -> None:
+        is_novel = part.scores > self.model.threshold
+        self.n, self.n_novel = self.n + len(is_novel), self.n_novel + int(is_novel.sum())
+        self.last = int(part.numbers.max(initial=self.last))
+        self.steps += _steps(part.scores)
+        while self.last > self.size * 2 * BLOCKS:  # each two blocks become one
+            halves = self.blocks.reshape(2, BLOCKS, 2).sum(2)
+            self.blocks, self.size = np.concatenate([halves, np.zeros_like(halves)], axis=1), 2 * self.size
+        at = (part.numbers - 1) // self.size
+        self.blocks += [np.bincount(rows, minlength=2 * BLOCKS) for rows in (at, at[is_novel])]
+        top = self.top
+        numbers, x = np.append(top.numbers, part.numbers), np.append(top.x, part.x, axis=0)
+        first = np.argsort(-(scores := np.append(top.scores, part.scores)), kind="stable")[:TOP]
+        self.top = Part(part.table, numbers[first], x[first], scores[first], part.left_out)
 
     def html(self) -> str:
         """The page."""
-        n, is_novel, normal = len(self.scores), self.scores > self.model.threshold, self.model.normal
-        estimator, left_out = self.model.estimator, self.top.left_out
-        model, n_features, bottleneck, *_ = estimator.architecture_
+        model, normal, estimator = self.model, self.model.normal, self.model.estimator
+        kind, n_features, bottleneck, *_ = estimator.architecture_
+        rate, left_out = estimator.false_alarm_rate_, self.top.left_out
         return Template(PAGE.read_text(encoding="utf-8")).substitute(
             table=escape(self.top.table),
-            n=f"{n:,}",
-            n_novel=f"{is_novel.sum():,}",
-            share=f"{is_novel.mean():.1%}",
-            threshold=f"{self.model.threshold:.4g}",
-            rate=f"{estimator.false_alarm_rate_:.1%}",
-            left_out=f"{left_out:,} rows with missing values or unknown categories were left out." if left_out else "",
-            histogram=_histogram(self.scores, normal, self.model.threshold),
+            n=f"{self.n:,}",
+            n_novel=f"{self.n_novel:,}",
+            share=f"{self.n_novel / self.n:.1%}",
+            threshold=f"{model.threshold:.4g}",
+            rate=f"{rate:.1%}",
+            left_out=f"{escape(told_left_out(left_out))}." if left_out else "",
+            histogram=_histogram(self.steps, _steps(normal), model.threshold),
             n_normal=f"{len(normal):,}",
-            blocks=_blocks(is_novel),
+            blocks=_blocks(self.blocks, self.size, self.last, rate),
+            size=f"{self.size:,}",
             rows=self._rows(),
-            model=model.upper(),
+            fitted_on=escape(model.table),
+            n_rows=f"{model.n_rows:,}",
+            model=kind.upper(),
             n_features=n_features,
-            columns=escape(", ".join(column.name for column in self.model.columns)),
+            columns=escape(", ".join(column.name for column in model.columns)),
             bottleneck=bottleneck,
             method=estimator.method_,
             least=f"{1 / (len(normal) + 1):.2g}",
@@ -56,12 +85,12 @@ class Report:
         for row, score, x, fall, value in zip(top.numbers, top.scores, top.x, falls, p, strict=True):
             kind = '<span class="novel">novel</span>' if score > self.model.threshold else "not above the threshold"
             reasons = "".join(
-                f'<tr><th scope="row">{escape(names[j])}</th><td>{x[j]:.6g}</td><td>{fall[j] / score:.0%}</td>'
+                f'<tr><th scope="row">{escape(names[j])}</th><td>{x[j]:.5g}</td><td>{fall[j] / score:.0%}</td>'
                 f'<td class="wide"><div class="bar" style="width:{100 * fall[j] / score:.1f}%"></div></td></tr>'
                 for j in np.argsort(-fall)[:REASONS]
                 if fall[j] > 0
             )
-            values = escape(", ".join(f"{name}: {number:.6g}" for name, number in zip(names, x, strict=True)))
+            values = escape(", ".join(f"{name}: {text}" for name, text in self.model.values(x).items()))
             texts.append(
                 f"<h3>Row {row}: {kind}, score {score:.4g}, p-value {value:.2g}</h3>\n<table>{HEAD}{reasons}</table>\n"
                 f"<details><summary>All values of row {row}</summary><p>{values}</p></details>\n"
@@ -69,58 +98,46 @@ class Report:
         return "".join(texts)
 
 
-def of_table(model: TableModel, source: str, skip: bool = False) -> Report:
-    """Score a table for its report; only scores and the ten highest rows are kept.
-
-    Args:
-        model: of ``rapp fit``.
-        source, skip: as for ``TableModel.parts``, whose errors are these.
-    """
-    scores: list[np.ndarray] = []
-    top: list[Part] = []
-    for part in model.parts(source, skip):
-        scores.append(part.scores)
-        top = [_highest([*top, part])]
-    return Report(model, np.concatenate(scores), top[0])
+def _steps(scores: np.ndarray) -> np.ndarray:
+    """How many scores lie in each of the histogram's finest steps, (STEPS,); what is beyond counts as first or last."""
+    steps = np.floor((np.log10(np.maximum(scores, 10.0**LEAST)) - LEAST) * A_DECADE).astype(int)
+    return np.bincount(steps.clip(0, STEPS - 1), minlength=STEPS)
 
 
-def _highest(parts: list[Part]) -> Part:
-    """The rows of the highest scores in some parts."""
-    numbers, x, scores = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "x", "scores")
-    )
-    first = np.argsort(-scores, kind="stable")[:TOP]
-    return Part(parts[-1].table, numbers[first], x[first], scores[first], parts[-1].left_out)
-
-
-def _histogram(scores: np.ndarray, normal: np.ndarray, threshold: float) -> str:
-    both = np.concatenate([scores, normal])
-    least, most = np.quantile(both, [0.005, 0.99])
-    least = max(least, most * 1e-6, 1e-300)  # the axis is logarithmic, and a score may be 0
-    edges = np.geomspace(least, max(most, 2 * threshold, 2 * least), BINS + 1)
-    shares = [np.histogram(np.clip(each, edges[0], edges[-1]), edges)[0] / len(each) for each in (scores, normal)]
-    tall, wide = HEIGHT / np.max(shares), WIDTH / BINS
-    steps = " ".join(f"{x * wide:.1f},{HEIGHT - y * tall:.1f}" for i, y in enumerate(shares[1]) for x in (i, i + 1))
-    at = WIDTH * float(np.clip(np.log(max(threshold, least) / least) / np.log(edges[-1] / least), 0, 1))
+def _histogram(table: np.ndarray, normal: np.ndarray, threshold: float) -> str:
+    limit = (np.log10(max(threshold, 10.0**LEAST)) - LEAST) * A_DECADE  # in steps
+    below = np.cumsum(table / table.sum() + normal / normal.sum()) / 2
+    least, most = (int(step) for step in np.searchsorted(below, [0.005, 0.99]))
+    first, last = min(least, int(limit)), max(most, int(limit) + 1) + 1
+    wide = -(-(last - first) // BINS)  # steps of a bar
+    bins = np.arange(STEPS).clip(first, last - 1)
+    shares = [np.bincount((bins - first) // wide, counts) / counts.sum() for counts in (table, normal)]
+    tall, width = HEIGHT / np.max(shares), WIDTH / len(shares[0])
+    line = " ".join(f"{x * width:.1f},{HEIGHT - y * tall:.1f}" for i, y in enumerate(shares[1]) for x in (i, i + 1))
+    at = float(limit - first) / wide * width
     side = 'text-anchor="end" dx="-5"' if at > WIDTH / 2 else 'dx="5"'
+    ends = (f"{10 ** (LEAST + step / A_DECADE):.3g}" for step in (first, first + wide * len(shares[0])))
     return _drawing(
         "Histogram of this table's scores, of held-out normal rows' scores, and the threshold",
         _bars(shares[0] * tall),
-        f'<polyline points="{steps}" fill="none" stroke="var(--normal)" stroke-width="2"/>',
+        f'<polyline points="{line}" fill="none" stroke="var(--normal)" stroke-width="2"/>',
         f'<path d="M{at:.1f} 0V{HEIGHT}" stroke="var(--ink)" stroke-dasharray="5 4"/>',
-        f'<text x="{at:.1f}" y="12" {side}>threshold {threshold:.3g}</text>',
-        _ends(f"{least:.3g}", "score (logarithmic)", f"{edges[-1]:.3g} or more"),
+        f'<text x="{at:.1f}" y="-4" {side}>threshold {threshold:.3g}</text>',
+        _ends(f"{next(ends)} or less", "score (logarithmic)", f"{next(ends)} or more"),
     )
 
 
-def _blocks(is_novel: np.ndarray) -> str:
-    shares = np.array([part.mean() for part in np.array_split(is_novel, min(BLOCKS, len(is_novel)))])
-    most = max(shares.max(), 0.01)
+def _blocks(blocks: np.ndarray, size: int, last: int, rate: float) -> str:
+    n_rows, n_novel = blocks[:, : -(-last // size)]
+    shares = n_novel / np.maximum(n_rows, 1)
+    most = max(shares.max(), 2 * rate)
+    asked = HEIGHT * (1 - rate / most)
     return _drawing(
-        f"Share of rows above the threshold over the file's order, at most {most:.0%}",
+        f"Share of rows above the threshold over the file's order, at most {shares.max():.0%}",
         _bars(HEIGHT * shares / most),
         f'<path d="M0 {HEIGHT}H{WIDTH}M0 0H{WIDTH}" stroke="var(--faint)"/><text y="-4">{most:.0%}</text>',
-        _ends("first row", "", "last row"),
+        f'<path d="M0 {asked:.1f}H{WIDTH}" stroke="var(--ink)" stroke-dasharray="5 4"/>',
+        _ends("row 1", "", f"row {last:,}"),
     )
 
 

@@ -1,5 +1,7 @@
 """A detector for people's own tables: which columns, how scaled, and the estimator, kept together in a folder."""
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +18,9 @@ from rapp.data.schema import Column, encode, learn
 from rapp.data.table_file import located, parts, some
 from rapp.data.table_file import read as read_table
 from rapp.estimator import RaPP, restored
-from rapp.progress import say
+from rapp.progress import Progress, say
 
 CHUNK = 10_000  # rows scored at once
-LOG_ROWS = 100_000  # between two lines on the terminal
 REASONS = 3  # features that a flagged row's line names
 
 
@@ -31,13 +32,15 @@ class Part:
     numbers: np.ndarray  # (n,) of the rows, counted from 1 without the header
     x: np.ndarray  # (n, d) features, as the table has them
     scores: np.ndarray  # (n,) higher = more novel
-    left_out: int  # rows so far that could not be scored
+    left_out: Counter[str]  # reason → rows so far that could not be scored
 
 
 @dataclass
 class TableModel:
     """A fitted estimator with all that it needs to read a table."""
 
+    table: str  # name of the one it was fitted on
+    n_rows: int  # of it that were taken, normal ones
     columns: list[Column]
     mean: np.ndarray  # (d,) of the features in training, and their standard deviation; 1 where that is 0
     scale: np.ndarray
@@ -62,6 +65,14 @@ class TableModel:
         """Features x (n, d) as the estimator takes them."""
         return pd.DataFrame((x - self.mean) / self.scale, columns=self.features)
 
+    def values(self, x: np.ndarray) -> dict[str, str]:
+        """A row's features x (d,) as its columns' values."""
+        marks = dict(zip(self.features, x, strict=True))
+        known = {
+            column: [value for value in column.categories if marks[f"{column.name}={value}"]] for column in self.columns
+        }
+        return {column.name: value[0] if value else f"{marks[column.name]:.6g}" for column, value in known.items()}
+
     def parts(self, source: str, skip: bool = False) -> Iterator[Part]:
         """Yield a table's rows with their scores, a part at a time.
 
@@ -74,16 +85,14 @@ class TableModel:
         """
         texts = {column.name for column in self.columns if column.categories}
         told: set[str] = set()
-        left_out = n_rows = 0
-        with located(source) as file:
+        left_out, n_rows = Counter[str](), 0
+        with located(source) as file, contextlib.closing(Progress(None, "row", file.name)) as progress:
             for frame, notes in parts(file, texts.__contains__, CHUNK):
                 for note in sorted({*notes} - told):
                     say(f"{file.name}: {note}")
                 told |= {*notes}
-                x, rows = encode(frame, self.columns, file.name, skip)
-                left_out, n_rows = left_out + len(frame) - len(rows), n_rows + len(frame)
-                if n_rows % LOG_ROWS < len(frame) <= n_rows - len(frame):
-                    say(f"{file.name}: {n_rows:,} rows so far")
+                x, rows, reasons = encode(frame, self.columns, file.name, skip)
+                left_out, n_rows = left_out + reasons, n_rows + len(rows)
                 try:
                     scores = (
                         self.estimator.scores(self.scaled(x))[self.estimator.method_].to_numpy() if len(x) else x[:, 0]
@@ -91,9 +100,10 @@ class TableModel:
                 except ValueError as error:  # numbers so far from training's that scores overflow
                     raise DataError(f"{file.name}: {error}") from error
                 yield Part(file.name, frame.index[rows].to_numpy() + 1, x, scores, left_out)
+                progress.add(len(frame))
         if left_out:
-            say(f"{file.name}: {left_out} rows with missing values or unknown categories were left out")
-        if left_out == n_rows:
+            say(f"{file.name}: {told_left_out(left_out)}")
+        if not n_rows:
             raise DataError(f"{file.name} has no row that can be scored")
 
     def scored(self, source: str, skip: bool = False) -> Iterator[pd.DataFrame]:
@@ -117,12 +127,24 @@ class TableModel:
             yield found
 
     def save(self, folder: Path) -> None:
-        """Write the model into a folder, as one file, in place of an older one."""
-        folder = folder.expanduser()
-        if folder.exists() and not (folder / saving.FILE).exists() and any(folder.iterdir()):
-            raise DataError(f"out={folder} is there, and no model of rapp; name another folder")
-        table = {"columns": [asdict(column) for column in self.columns]}
-        saving.save(self.estimator, folder, table=table | {"mean": self.mean.tolist(), "scale": self.scale.tolist()})
+        """Write the model into a folder, in place of an older one; an interruption leaves one of the two whole."""
+        table = {"columns": [asdict(column) for column in self.columns], "name": self.table, "n_rows": self.n_rows}
+        table |= {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+        saving.save(self.estimator, folder.expanduser(), table=table)
+
+
+def told_left_out(reasons: Counter[str]) -> str:
+    """How many rows were left out, and why."""
+    return f"{reasons.total():,} rows were left out: {', '.join(f'{why} in {n:,}' for why, n in reasons.items())}"
+
+
+def check_out(folder: Path) -> None:
+    """Raise a DataError if a model would come into a folder that holds other things, or in place of a file."""
+    folder = folder.expanduser()
+    if not folder.exists() or (folder / saving.FILE).is_file():
+        return
+    if not folder.is_dir() or any(saving.FILE not in path.name for path in folder.iterdir()):  # in it: a killed fit's
+        raise DataError(f"out={folder} is there, and no model of rapp; name another folder")
 
 
 def fit(source: str, label: str | None = None, normal: str | None = None, **params: object) -> TableModel:
@@ -149,9 +171,9 @@ def fit(source: str, label: str | None = None, normal: str | None = None, **para
     columns, more = learn(frame, table)
     for note in [*notes, *more]:
         say(f"{table}: {note}")
-    x, _ = encode(frame, columns, table)
-    scale = x.std(0)
-    model = TableModel(columns, x.mean(0), np.where(scale > 0, scale, 1), RaPP(**params))  # type: ignore[arg-type]
+    x = encode(frame, columns, table)[0]
+    scale = np.where(x.std(0) > 0, x.std(0), 1)
+    model = TableModel(table, len(x), columns, x.mean(0), scale, RaPP(**params))  # type: ignore[arg-type]
     try:
         model.estimator.fit(model.scaled(x))
     except (ValueError, FloatingPointError) as error:  # parameters, too few rows, a diverged training
@@ -177,13 +199,11 @@ def read(folder: Path) -> TableModel:
     Raises:
         DamagedFileError: there is none, or it was altered.
     """
-    if not (folder.expanduser() / saving.FILE).is_file():
-        raise DamagedFileError(
-            f"{folder} holds no model ({saving.FILE} is missing); rapp fit TABLE --out {folder} makes one"
-        )
-    tensors, about = saving.read(folder.expanduser())
+    place = folder.expanduser()
+    tensors, about = saving.read(place) if (place / saving.FILE).is_file() else ({}, {})
     if "table" not in about:
-        raise DamagedFileError(f"{folder} holds no table's model; rapp fit TABLE --out {folder} makes one")
+        raise DamagedFileError(f"{folder} holds no model of a table; rapp fit TABLE --out {folder} makes one")
     table = about["table"]
     columns = [Column(column["name"], tuple(column["categories"])) for column in table["columns"]]
-    return TableModel(columns, np.array(table["mean"]), np.array(table["scale"]), restored(tensors, about))
+    mean, scale = np.array(table["mean"]), np.array(table["scale"])
+    return TableModel(table["name"], table["n_rows"], columns, mean, scale, restored(tensors, about))

@@ -39,7 +39,8 @@ def test_its_numbers_are_those_of_rapp_score(page, monkeypatch):
     text, scores = page("--on-missing", "skip")
     n_novel = scores["is_novel"].sum()
     assert f"{n_novel} of 199 rows ({n_novel / 199:.1%}) are called novel" in text
-    assert "1 rows with missing values or unknown categories were left out." in text
+    assert "1 rows were left out: &#x27;noise&#x27; is missing in 1." in text
+    assert "fitted on 180 normal rows of <strong>train.csv</strong>. Of these, 36 were held out" in text
     first = scores.nlargest(10, "score")
     assert [int(row) for row in re.findall(r"<h3>Row (\d+):", text)] == first["row"].tolist()
     said = [float(p) for p in re.findall(r"p-value ([\d.e-]+)", text)]

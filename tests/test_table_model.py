@@ -94,7 +94,8 @@ def test_rows_that_cannot_be_scored_are_refused_or_counted(run):
     assert not pd.io.common.file_exists("scores.csv")
     status, out, err = run("score", "model", "new.csv", "--on-missing", "skip")
     assert status == 0
-    assert "new.csv: 3 rows with missing values or unknown categories were left out" in err
+    why = "'heat' is missing in 1, 'heat' is no number in 1, 'kind' is a new category in 1"
+    assert f"new.csv: 3 rows were left out: {why}" in err
     scored = pd.read_csv(io.StringIO(out))["row"]
     assert not {4, 6, 9} & set(scored)
     assert len(scored) == 197
@@ -128,17 +129,15 @@ def test_rows_are_named_as_they_stand_in_the_file(run):
         (["fit", "train.csv", "--out", "m", "--epochs", "0"], "epochs=0"),
         (["fit", "train.csv", "--out", "m", "--false-alarm-rate", "0.001"], "needs 999 rows that calibrate"),
         (["fit", "train.csv", "--out", "there"], "out=there is there, and no model of rapp"),
-        (
-            ["score", "m", "train.csv"],
-            "m holds no model (rapp.safetensors is missing); rapp fit TABLE --out m makes one",
-        ),
+        (["fit", "train.csv", "--out", "train.csv"], "out=train.csv is there, and no model of rapp"),
+        (["score", "m", "train.csv"], "m holds no model of a table; rapp fit TABLE --out m makes one"),
         (["fit", "binary.csv", "--out", "m"], "binary.csv"),
         (["fit", "empty.csv", "--out", "m"], "empty.csv"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(run, tmp_path, words, says):
     (tmp_path / "there").mkdir()
-    (tmp_path / "there" / "other.txt").write_text("mine")
+    (tmp_path / "there" / "notes.txt").touch()
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     (tmp_path / "empty.csv").write_bytes(b"")
     status, _, err = run(*words)
@@ -147,7 +146,7 @@ def test_what_cannot_be_used_is_one_line(run, tmp_path, words, says):
     assert line.startswith("error: ")
     assert says in line
     assert not (tmp_path / "m").exists()
-    assert [path.name for path in (tmp_path / "there").iterdir()] == ["other.txt"]
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["notes.txt"]
 
 
 def test_an_altered_model_is_told_and_an_older_one_is_replaced(run, tmp_path):

@@ -1,5 +1,6 @@
 """What a table's columns become as features, learnt from one table and asked of the next."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +46,11 @@ def learn(frame: pd.DataFrame, table: str) -> tuple[list[Column], list[str]]:
     return columns, dropped + notes + ([NUMBERED.format(", ".join(numbered))] if numbered else [])
 
 
-def encode(frame: pd.DataFrame, columns: list[Column], table: str, skip: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, d) float64 of a table's rows, whatever the order of its columns, and which rows they are (n,).
+def encode(
+    frame: pd.DataFrame, columns: list[Column], table: str, skip: bool = False
+) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
+    """Features (n, d) float64 of a table's rows, whatever the order of its columns, which rows they are (n,), and for
+    what reasons how many others were left out.
 
     Args:
         frame: the rows; columns that are not asked for are left alone.
@@ -61,7 +65,7 @@ def encode(frame: pd.DataFrame, columns: list[Column], table: str, skip: bool = 
         raise DataError(
             f"{table} has no column {missing[0]!r}, which the model needs; it has {', '.join(frame.columns)}"
         )
-    parts, usable = [], np.ones(len(frame), dtype=bool)
+    parts, usable, left_out = [], np.ones(len(frame), dtype=bool), Counter[str]()
     for column in columns:
         values = frame[column.name]
         if column.categories:
@@ -85,5 +89,8 @@ def encode(frame: pd.DataFrame, columns: list[Column], table: str, skip: bool = 
                 f"{table}: column {column.name!r} is {what} in data row {row + 1}; correct it, or leave such rows out "
                 f"with --on-missing skip"
             )
+        fresh = values[usable & ~known.to_numpy()].isna()  # rows of which no column before has said a reason
+        left_out[f"{column.name!r} is missing"] += int(fresh.sum())
+        left_out[f"{column.name!r} is {'a new category' if column.categories else 'no number'}"] += int((~fresh).sum())
         usable &= known.to_numpy()
-    return np.column_stack(parts)[usable], np.flatnonzero(usable)
+    return np.column_stack(parts)[usable], np.flatnonzero(usable), +left_out
