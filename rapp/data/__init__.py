@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rapp.data import images, paper, user_table
+from rapp.data import adbench, images, paper, user_table
 from rapp.data.dataset import DataError, Dataset
 
 __all__ = ["LOADERS", "DataError", "Dataset", "as_two_classes", "load"]
@@ -28,7 +28,8 @@ def load(name: str, label: str | None = None) -> Dataset:
             ``mnist``, ``fashion-mnist`` or ``kmnist`` (70,000 images each, found under ``$RAPP_DATA`` or downloaded
             once), ``fashion-5k`` (the first 500 of each class of ``fashion-mnist``'s training set); the paper's tables
             ``steel``, ``otto``, ``sensorless``, ``mill-finished``, ``mill-inspected``, ``hrss``, ``asteroids`` and
-            ``robot-arm`` (to be fetched by hand, see ``data.paper``); or the path of a .csv or .parquet table.
+            ``robot-arm`` (to be fetched by hand, see ``data.paper``); ``adbench/NAME``, such as ``adbench/cardio`` (by
+            hand, too, see ``data.adbench``); or the path of a .csv or .parquet table.
         label: the column of a table that holds the classes.
 
     Raises:
@@ -36,13 +37,15 @@ def load(name: str, label: str | None = None) -> Dataset:
     """
     if isinstance(name, str) and user_table.is_table(name):
         return user_table.read(name, label)
-    if not isinstance(name, str) or name not in LOADERS:
+    is_adbench = isinstance(name, str) and name.startswith(adbench.PREFIX)
+    if not isinstance(name, str) or not (is_adbench or name in LOADERS):
         raise DataError(
-            f"dataset {name!r} is unknown; allowed: {', '.join(LOADERS)}, or the path of a .csv or .parquet file"
+            f"dataset {name!r} is unknown; allowed: {', '.join(LOADERS)}, {adbench.PREFIX}NAME, or the path of a .csv "
+            f"or .parquet file"
         )
     if label is not None:
         raise DataError(f"label={label!r} is for tables only; {name} has labels of its own")
-    return LOADERS[name](name)
+    return adbench.load(name) if is_adbench else LOADERS[name](name)
 
 
 def as_two_classes(data: Dataset, other: str) -> Dataset:
