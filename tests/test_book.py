@@ -37,6 +37,7 @@ PAGES = (
     "09_who_wins_where",
     "10_paper_tables",
     "11_why_nap_works",
+    "12_tables_nobody_picked",
     "other_data",
     "cluster",
     "why_numbers_differ",

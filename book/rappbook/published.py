@@ -118,6 +118,12 @@ def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> 
     return merged
 
 
+def adbench(protocol: str) -> pd.DataFrame:
+    """Rows of ``chapters.adbench``: a line for each table, seed, method and score of one way to split."""
+    rows = pd.read_csv(BOOK / "results" / "adbench" / "rows.csv")
+    return rows[rows["protocol"] == protocol]
+
+
 def ablations(dataset: str = "*") -> pd.DataFrame:
     """Published rows of ``ablations.collect``, of a data set or of all; none yet: no rows."""
     paths = sorted((BOOK / "results" / "ablations").glob(f"{dataset}.csv"))

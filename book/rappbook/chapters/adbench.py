@@ -15,7 +15,7 @@ below today's.
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,9 @@ RIVALS = ("knn", "gmm", "lof", "ocsvm", "iforest", "pca", "ecod")
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # training rows, test rows, which of the test rows are novel
 
 
-def halves() -> dict[str, int]:
-    """Each table's half, 1 or 2."""
-    return {name: 1 + i % 2 for i, name in enumerate(tables())}
+def halves_of(names: Iterable[str]) -> dict[str, int]:
+    """Each table's half, 1 or 2: dealt out in alphabetical order."""
+    return {name: 1 + i % 2 for i, name in enumerate(sorted(names, key=str.lower))}
 
 
 def shuffled(x: np.ndarray, y: np.ndarray, seed: int) -> Arrays:
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=[*CANDIDATES, *RIVALS])
     parser.add_argument("--seeds", type=int, default=SEEDS)
     args = parser.parse_args()
-    chosen = [name for name, half in halves().items() if args.half in (None, half)]
+    chosen = [name for name, half in halves_of(tables()).items() if args.half in (None, half)]
     compute(args.protocol, args.tables or chosen, args.methods, args.seeds)
 
 

@@ -1,0 +1,107 @@
+"""What the rows of ``chapters.adbench`` say: who is ahead on tables that nobody picked, and by how much."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import studentized_range
+
+from rapp import detectors
+from rappbook.chapters.adbench import CANDIDATES, halves_of
+
+BEFORE, DEFAULT, VAE = "today", "wide, batch 128, cap", "VAE, batch 128, cap"  # the study's names of three candidates
+NETWORKS = {DEFAULT: "RaPP's AE", VAE: "RaPP's VAE"}
+SCORES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP", "5th neighbour": "5th neighbour"}
+OURS = "5th neighbour"  # the score that is no paper's
+
+
+def compared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of two of RaPP's networks and of the rivals, each with the ``name`` that the page calls it by.
+
+    Args:
+        rows: ``published.adbench``, of one protocol.
+    """
+    kept = rows[rows["method"].isin(NETWORKS) | ~rows["method"].isin(list(CANDIDATES))]
+    named = [
+        f"{NETWORKS[method]}, {SCORES[score]}" if method in NETWORKS else detectors.DETECTORS[method].title
+        for method, score in zip(kept["method"], kept["score"], strict=True)
+    ]
+    return kept.assign(name=named)
+
+
+def by_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUROC over seeds: a line for each table, a column for each name."""
+    return rows.pivot_table("auroc", "table", "name", sort=False)
+
+
+def ranking(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUROC, mean rank (1 = best), how often first, and median seconds of a fit, by name; the best first."""
+    aurocs = by_table(rows)
+    ranks = aurocs.rank(axis=1, ascending=False)
+    found = pd.DataFrame({"mean AUROC": aurocs.mean(), "mean rank": ranks.mean(), "first": (ranks == 1).sum()})
+    found["seconds to fit"] = rows.groupby("name")["seconds"].median()
+    return found.sort_values("mean AUROC", ascending=False)
+
+
+def critical_difference(n_methods: int, n_tables: int) -> float:
+    """How far two mean ranks must be apart to differ at 5 % (Nemenyi's test, as in Demšar 2006)."""
+    q = studentized_range.ppf(0.95, n_methods, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(n_methods * (n_methods + 1) / (6 * n_tables)))
+
+
+def difference(aurocs: pd.DataFrame, one: str, other: str) -> dict[str, float]:
+    """One's AUROC minus the other's: mean and standard error over tables, and on how many each is ahead."""
+    gain = (aurocs[one] - aurocs[other]).to_numpy()
+    sem = gain.std(ddof=1) / np.sqrt(len(gain))
+    return {"mean": gain.mean(), "sem": sem, "ahead": int((gain > 0).sum()), "behind": int((gain < 0).sum())}
+
+
+def far_apart(rows: pd.DataFrame, one: str, other: str, n: int = 4) -> pd.DataFrame:
+    """The tables on which two methods differ most, in both directions, with their sizes."""
+    aurocs = by_table(rows)
+    sizes = rows.groupby("table")[["n_train", "n_features"]].first()
+    table = sizes.join(aurocs[[one, other]].round(3))
+    gain = (aurocs[one] - aurocs[other]).sort_values()
+    return table.loc[[*gain.index[:n], *gain.index[-n:]]].reset_index()
+
+
+def selection(rows: pd.DataFrame) -> pd.DataFrame:
+    """The candidates of the estimator's defaults on both halves of the tables, by AUROC of NAP.
+
+    Returns:
+        candidate, and for each half: AUROC, how far behind the best (mean ± standard error over tables), and how many
+        times faster than before.
+    """
+    half, lines = halves_of(rows["table"].unique()), []
+    for name in CANDIDATES:
+        line: dict[str, object] = {"candidate": name.replace(BEFORE, "before")}
+        for i in (1, 2):
+            part = rows[
+                (rows["table"].map(half) == i) & (rows["score"] == "nap") & rows["method"].isin(list(CANDIDATES))
+            ]
+            aurocs, seconds = part.pivot_table("auroc", "table", "method"), part.groupby("method")["seconds"].sum()
+            behind = difference(aurocs, str(aurocs.mean().idxmax()), name)
+            line[f"AUROC, half {i}"] = f"{aurocs[name].mean():.3f}"
+            line[f"behind the best, half {i}"] = f"{behind['mean']:.3f} ± {behind['sem']:.3f}"
+            line[f"times faster, half {i}"] = f"{seconds[BEFORE] / seconds[name]:.1f}"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def neighbours_against_nap(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each network: AUROC of NAP and of the distance among its differences, and how often that is ahead."""
+    lines = []
+    for name in CANDIDATES:
+        part = rows[rows["method"] == name]
+        if part.empty:
+            continue
+        aurocs = part.pivot_table("auroc", "table", "score")
+        found = difference(aurocs, OURS, "nap")
+        lines.append(
+            {
+                "network": name.replace(BEFORE, "before"),
+                "NAP": f"{aurocs['nap'].mean():.3f}",
+                "5th neighbour": f"{aurocs[OURS].mean():.3f}",
+                "difference": f"{found['mean']:+.3f} ± {found['sem']:.3f}",
+                "5th neighbour ahead": f"{found['ahead']} of {len(aurocs)}",
+            }
+        )
+    return pd.DataFrame(lines)
