@@ -14,6 +14,7 @@ import yaml
 from rappbook.figures.style import PAPER
 
 IMAGE = re.compile(r"<img\b[^>]*?\bsrc=\"([^\"]+\.svg)\"[^>]*>")
+DOWNLOAD = re.compile(r'(<a href="_sources/[^"]+") target="_blank"')
 GREY = re.compile(r"#([0-9a-f]{2})\1\1(?![0-9a-f])")  # "#4d4d4d"
 
 
@@ -29,6 +30,7 @@ def finish(site: Path, citation: Path) -> None:
         text = with_drawings(page.read_text(encoding="utf-8"), site)
         text = text.replace("<table class=", '<table tabindex="0" class=')  # a wide one scrolls, by keyboard, too
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')  # it holds links
+        text = DOWNLOAD.sub(r"\1 download", text)  # else a server that calls a notebook JSON has it shown as text
         page.write_text(text.replace("</head>", f"{tags}</head>", 1), encoding="utf-8")
 
 
