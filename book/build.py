@@ -20,6 +20,7 @@ import yaml
 
 import finish
 import keys as book_keys
+import made
 from execute import locked, title
 from rapp.models import MODELS
 from rappbook import paper_tables, published
@@ -273,7 +274,7 @@ def swap(new: Path, out: Path) -> None:
 
 def digest(folder: Path) -> str:
     """One checksum over all files of a folder and over the code that decides how they are rendered."""
-    sha = hashlib.sha256(Path(__file__).read_bytes() + Path(finish.__file__).read_bytes())
+    sha = hashlib.sha256(b"".join(Path(str(code)).read_bytes() for code in (__file__, finish.__file__, made.__file__)))
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             sha.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())

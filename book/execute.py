@@ -16,6 +16,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 import keys
+from rapp import provenance
 from rapp.cache import lock
 from rapp.config import ParameterError, parse
 from rapp.data import DataError, Dataset
@@ -77,7 +78,7 @@ def leave_out(notebook: Path, output: Path, why: str, key: str) -> None:
 def write(notebook: nbformat.NotebookNode, output: Path, key: str) -> None:
     """Write an executed notebook with its key, for ``keys.stored_key``; it is whole or absent."""
     beside = output.with_suffix(".running.ipynb")
-    notebook.metadata["rapp"] = {**notebook.metadata.get("rapp", {}), "key": key}
+    notebook.metadata["rapp"] = {**notebook.metadata.get("rapp", {}), "key": key, "commit": provenance.commit()}
     nbformat.write(notebook, beside)
     beside.replace(output)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+import made
 from rappbook.figures.style import PAPER
 
 IMAGE = re.compile(r"<img\b[^>]*?\bsrc=\"([^\"]+\.svg)\"[^>]*>")
@@ -30,6 +31,8 @@ def finish(site: Path, citation: Path) -> None:
         text = with_drawings(page.read_text(encoding="utf-8"), site)
         text = text.replace("<table class=", '<table tabindex="0" class=')  # a wide one scrolls, by keyboard, too
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')  # it holds links
+        if (notebook := site / "_sources" / f"{page.stem}.ipynb").exists():
+            text = made.with_sources(text, notebook)
         text = DOWNLOAD.sub(r"\1 download", text)  # else a server that calls a notebook JSON has it shown as text
         page.write_text(text.replace("</head>", f"{tags}</head>", 1), encoding="utf-8")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWS_ROWS = re.compile(
-    r"\bpublished\.(our_rows|all_rows|has_rows|committed|ablations|from_scores|about|results_file)\b"
+    r"\bpublished\.(our_rows|all_rows|has_rows|committed|full_scale|ablations|from_scores|about|results_file)\b"
     r"|\b(ranking|ledger)\."
 )
 LENGTH = 8  # of a checksum in a folder's name

@@ -56,6 +56,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         bottleneck: width of the code, at most the number of features; None for as many as principal components
             explain 90 % of the variance.
         epochs: passes over the training rows; the best by reconstruction of held-out rows is kept.
+        patience: epochs without a new best after which training ends; None for all ``epochs``.
         batch: rows a step, at least 2.
         lr: Adam's learning rate.
         false_alarm_rate: α, the share of new normal rows that ``predict`` may call novel (``calibration``). None: .05,
@@ -91,6 +92,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         novel_label: object = -1,
         device: str = "cpu",
         verbose: bool = False,
+        patience: int | None = None,
     ):
         self.method = method
         self.model = model
@@ -105,6 +107,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.novel_label = novel_label
         self.device = device
         self.verbose = verbose
+        self.patience = patience
 
     @pinned(THREADS)
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> "RaPP":
@@ -139,7 +142,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         val, fitted = (rest[:few], rest[few:]) if enough else (held_out, rest)
         config, seed = self._config(rest.numpy()), random.randint(2**31 - 1)
         with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has set
-            trained = train(fitted.float(), val.float(), config, seed, progress=bool(self.verbose))
+            trained = train(fitted.float(), val.float(), config, seed, None, bool(self.verbose), self.patience)
         self.model_ = trained.model.double().cpu()
         self.n_iter_, self.method_ = len(trained.history), self.method
         self.architecture_ = [config.model, x.shape[1], config.bottleneck, config.n_layers, config.hidden]
@@ -175,6 +178,8 @@ class RaPP(OutlierMixin, BaseEstimator):
         width = bottleneck(x) if self.bottleneck is None else self.bottleneck
         if not (is_whole(width) and 1 <= width <= x.shape[1]):
             raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
+        if self.patience is not None and not (is_whole(self.patience) and self.patience >= 1):
+            raise ValueError(f"patience={self.patience!r} must be a whole number of at least 1, or None")
         hidden = None if self.hidden is None else tuple(np.atleast_1d(self.hidden).tolist())
         return TrainingConfig(
             self.model, self.n_layers, width, hidden, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr,

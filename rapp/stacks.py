@@ -170,6 +170,7 @@ def train(
     seed: int = 0,
     cache: Path | None = None,
     progress: bool = True,
+    patience: int | None = None,
 ) -> Trained:
     """Train one autoencoder, or fetch it from the cache where the same run has been made before.
 
@@ -180,12 +181,13 @@ def train(
         seed: decides initialisation, order of batches and noise.
         cache: folder of trained models and checkpoints (``cache.cache_folder()``); None keeps nothing.
         progress: say on stderr how long it will take, and show a bar if that is a terminal.
+        patience: epochs without a new best after which training ends; None trains all. Such runs are not cached.
 
     Raises:
         ValueError: too few rows, or a device that is not there.
         FloatingPointError: the loss became NaN or infinite.
     """
-    return train_stack([(x_train, x_val, seed)], config, cache, progress)[0]
+    return train_stack([(x_train, x_val, seed)], config, None if patience else cache, progress, patience=patience)[0]
 
 
 @one_thread_if_forked()
@@ -196,6 +198,7 @@ def train_stack(
     progress: bool = True,
     fill: int = 1,
     marks: Collection[int] = (),
+    patience: int | None = None,
 ) -> list[Trained]:
     """``train`` for several (x_train, x_val, seed) of one architecture, as one stack.
 
@@ -209,6 +212,7 @@ def train_stack(
         config, cache, progress: as for ``train``.
         fill: a stack of fewer is filled up to so many networks, with copies.
         marks: numbers of epochs to keep the model of as well (``Trained.earlier``), as if the run had ended there.
+        patience: as for ``train``.
     """
     size = max(fill, len(inputs))
     runs = []
@@ -216,7 +220,7 @@ def train_stack(
         if x_train.ndim != 2 or x_val.ndim != 2 or len(x_train) < 2 or len(x_val) < 1:
             shapes = f"{tuple(x_train.shape)}, {tuple(x_val.shape)}"
             raise ValueError(f"need 2-d training (≥ 2) and validation (≥ 1) rows, got {shapes}")
-        runs.append(_Cached(Run(x_train, x_val, config, seed, marks), cache, x_train, x_val, size))
+        runs.append(_Cached(Run(x_train, x_val, config, seed, marks, patience), cache, x_train, x_val, size))
     stacks: dict[tuple, list[_Cached]] = {}
     for cached in runs:
         if cached.run.left:

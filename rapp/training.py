@@ -52,8 +52,17 @@ def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Adam:
 class Run:
     """A training run that can be saved between any two steps and taken up again, bit for bit."""
 
-    def __init__(self, x_train: Tensor, x_val: Tensor, config: TrainingConfig, seed: int, marks: Collection[int] = ()):
+    def __init__(
+        self,
+        x_train: Tensor,
+        x_val: Tensor,
+        config: TrainingConfig,
+        seed: int,
+        marks: Collection[int] = (),
+        patience: int | None = None,
+    ):
         self.config, self.seed, self.device = config, seed, resolve_device(config.device)
+        self.patience = patience or config.epochs  # epochs without a new best after which a run ends
         if config.precision == "float64" and self.device.type == "mps":
             raise ValueError("precision='float64' is not possible on device='mps'; use device='cpu'")
         dtype = torch.float64 if config.precision == "float64" else torch.float32
@@ -82,8 +91,9 @@ class Run:
 
     @property
     def left(self) -> int:
-        """How many epochs are yet to be trained."""
-        return self.config.epochs - len(self.history)
+        """How many epochs are yet to be trained, at most."""
+        done = len(self.history)
+        return 0 if done - self.best_epoch >= self.patience else self.config.epochs - done
 
     @property
     def taken(self) -> int:
@@ -188,7 +198,7 @@ class Run:
             model.load_state_dict(best)
             history = self.history[:epochs]
             best_epoch = min(history, key=lambda entry: entry["val_error"])["epoch"]
-            seconds = self.seconds * epochs / len(self.history)
+            seconds = self.seconds * len(history) / len(self.history)
             config = replace(self.config, epochs=epochs)
             return Trained(model.eval(), config, self.seed, str(self.device), best_epoch, seconds, history, stack)
 

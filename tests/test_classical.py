@@ -8,13 +8,13 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from rapp import detectors, evaluation
-from rapp.detectors.classical import Kernels, Mixture, OneClass, PCAReconstruction
+from rapp.detectors.classical import Kernels, Mixture, Neighbours, OneClass, PCAReconstruction, Tails
 from rapp.detectors.linear import LinearAutoencoder, principal_angles
 from rappbook.chapters import toys
 from rappbook.figures import classical as figures
 
 NAMES = [name for name, method in detectors.DETECTORS.items() if method.chapter == "05_classical"]
-FLOORS = {"pca": 0.98, "linear-ae": 0.98, "ocsvm": 0.97, "iforest": 0.96, "lof": 0.98}
+FLOORS = {"pca": 0.98, "linear-ae": 0.98, "ocsvm": 0.97, "iforest": 0.96, "lof": 0.98, "knn": 0.98, "ecod": 0.8}
 FLOORS |= {"gmm": 0.75, "kde": 0.75}  # they do not see what leaves the principal components
 
 
@@ -65,6 +65,24 @@ def test_two_rows_are_enough(name):
 def test_options_out_of_range_are_named(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))}={next(iter(change.values()))!r}"):
         OneClass(**change)
+
+
+def test_the_kth_neighbour_is_counted_among_the_training_rows():
+    train = np.array([[0.0], [1.0], [3.0], [7.0]])
+    for k, expected in ((1, [0, 4]), (3, [3, 10]), (9, [7, 11])):
+        assert Neighbours(k=k).fit(train, train).scores(np.array([[0.0], [11.0]]))["score"].tolist() == expected
+    with pytest.raises(ValueError, match="k=0 must be a whole number of at least 1"):
+        Neighbours(k=0)
+
+
+def test_ecod_by_hand():
+    """Of four training rows and the scored one, tails hold (count + 1) of 5; the first feature's long tail is right."""
+    train = np.array([[0.0, 5.0], [1.0, 4.0], [2.0, 3.0], [9.0, -6.0]])
+    log = np.log(5 / np.array([1, 2, 3, 4, 5]))  # of one to five rows in a tail
+    high_low, middle, low_high = Tails().fit(train, train).scores(np.array([[10, -7], [1.5, 3.5], [-1, 6]]))["score"]
+    assert high_low == pytest.approx(2 * log[0])  # the sum over the tails that are longer
+    assert middle == pytest.approx(2 * log[2])
+    assert low_high == pytest.approx(log[0] + log[4])  # where left and right are mixed, no sum sees both
 
 
 def test_pca_misses_what_lies_in_its_plane_and_sees_what_leaves_it():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rapp.data import images, paper, table_file, user_table
+from rapp.data import adbench, images, paper, table_file, user_table
 from rapp.data.dataset import DataError, Dataset
 
 __all__ = ["LOADERS", "DataError", "Dataset", "as_two_classes", "load"]
@@ -28,7 +28,8 @@ def load(name: str, label: object = None) -> Dataset:
             ``mnist``, ``fashion-mnist`` or ``kmnist`` (70,000 images each, found under ``$RAPP_DATA`` or downloaded
             once), ``fashion-5k`` (the first 500 of each class of ``fashion-mnist``'s training set); the paper's tables
             ``steel``, ``otto``, ``sensorless``, ``mill-finished``, ``mill-inspected``, ``hrss``, ``asteroids`` and
-            ``robot-arm`` (to be fetched by hand, see ``data.paper``); or a table's path.
+            ``robot-arm`` (to be fetched by hand, see ``data.paper``); ``adbench/NAME``, such as ``adbench/cardio`` (by
+            hand, too, see ``data.adbench``); or a table's path.
         label: the column of a table that holds the classes; "column=class" says which of them is normal, and the
             others are then one class, the novel one.
 
@@ -37,12 +38,13 @@ def load(name: str, label: object = None) -> Dataset:
     """
     if isinstance(name, str) and user_table.is_table(name):
         return user_table.read(name, label if label is None else str(label))  # papermill makes 4 of "4"
-    if not isinstance(name, str) or name not in LOADERS:
-        endings = ", ".join(table_file.SUFFIXES)
-        raise DataError(f"dataset {name!r} is unknown; allowed: {', '.join(LOADERS)}, or a table's path ({endings})")
+    is_adbench = isinstance(name, str) and name.startswith(adbench.PREFIX)
+    if not isinstance(name, str) or not (is_adbench or name in LOADERS):
+        allowed = f"{', '.join(LOADERS)}, {adbench.PREFIX}NAME, or a table's path ({', '.join(table_file.SUFFIXES)})"
+        raise DataError(f"dataset {name!r} is unknown; allowed: {allowed}")
     if label is not None:
         raise DataError(f"label={label!r} is for tables only; {name} has labels of its own")
-    return LOADERS[name](name)
+    return adbench.load(name) if is_adbench else LOADERS[name](name)
 
 
 def as_two_classes(data: Dataset, other: str) -> Dataset:

@@ -8,7 +8,16 @@ from rapp.config import DetectorOptions, ParameterError, TrainingConfig, check_n
 from rapp.data.dataset import Dataset
 from rapp.detectors.autoencoder import PathwayDetector, bottleneck, training_config
 from rapp.detectors.base import Detector
-from rapp.detectors.classical import Forest, Kernels, LocalOutliers, Mixture, OneClass, PCAReconstruction
+from rapp.detectors.classical import (
+    Forest,
+    Kernels,
+    LocalOutliers,
+    Mixture,
+    Neighbours,
+    OneClass,
+    PCAReconstruction,
+    Tails,
+)
 from rapp.detectors.f_anogan import FastAnoGAN
 from rapp.detectors.gan import AnoGAN
 from rapp.detectors.gpnd import GPND
@@ -45,6 +54,8 @@ DETECTORS: dict[str, Known] = {
     "gmm": Known(Mixture, "Gaussian mixture", "05_classical", ("score",)),
     "iforest": Known(Forest, "Isolation forest", "05_classical", ("score",)),
     "lof": Known(LocalOutliers, "Local outlier factor", "05_classical", ("score",)),
+    "knn": Known(Neighbours, "k-th neighbour", "05_classical", ("score",)),
+    "ecod": Known(Tails, "ECOD", "05_classical", ("score",)),
     "kde": Known(Kernels, "Kernel density", "05_classical", ("score",)),
     "geom": Known(SelfSupervised, "GEOM-72", "08_self_supervised", ("dirichlet", "softmax")),
     "geom-8": Known(

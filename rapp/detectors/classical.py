@@ -15,10 +15,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.spatial.distance import pdist
+from scipy.stats import skew
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KernelDensity, LocalOutlierFactor
+from sklearn.neighbors import KernelDensity, LocalOutlierFactor, NearestNeighbors
 from sklearn.pipeline import Pipeline
 from sklearn.svm import OneClassSVM
 from threadpoolctl import threadpool_limits
@@ -143,6 +144,50 @@ class LocalOutliers(Estimated):
 
     def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> LocalOutlierFactor:
         return LocalOutlierFactor(n_neighbors=min(self.neighbours, len(train) - 1), novelty=True).fit(train)
+
+
+@dataclass(kw_only=True)
+class Neighbours(Detector):
+    """Distance to the k-th nearest training row (Ramaswamy et al. 2000).
+
+    Args:
+        k: which neighbour, at most the number of training rows; 5 is the default of PyOD, with which ADBench was run.
+    """
+
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.k, int) or self.k < 1:
+            raise ValueError(f"k={self.k!r} must be a whole number of at least 1")
+
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
+        self._neighbours = NearestNeighbors(n_neighbors=min(self.k, len(train))).fit(train.astype(np.float64))
+
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        with threadpool_limits(1):
+            return {"score": self._neighbours.kneighbors(x.astype(np.float64))[0][:, -1]}
+
+
+@dataclass(kw_only=True)
+class Tails(Detector):
+    """ECOD (Li et al. 2022, algorithm 1): how far out a row lies in the tails of each feature's distribution.
+
+    Both tails' probabilities are those of training and scored row together, as in the paper, so that none is 0. The
+    score is the largest of three sums over features of −log p: left tails, right tails, and of each feature the tail
+    that is longer (the left one where the skewness is negative).
+    """
+
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
+        self._sorted, self._left_is_longer = np.sort(train.astype(np.float64), axis=0), skew(train) < 0
+
+    def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        n, columns = len(self._sorted), list(zip(self._sorted.T, x.astype(np.float64).T, strict=True))
+        below = np.column_stack([np.searchsorted(known, new, "right") for known, new in columns])
+        above = n - np.column_stack([np.searchsorted(known, new, "left") for known, new in columns])
+        left, right = (-np.log((count + 1) / (n + 1)) for count in (below, above))
+        sums = left, right, np.where(self._left_is_longer, left, right)
+        return {"score": np.max([tail.sum(1) for tail in sums], axis=0)}
 
 
 @dataclass(kw_only=True)

@@ -68,8 +68,8 @@ def agreement(ranks: pd.DataFrame) -> Figure:
     n = len(ranks)
     figure, ax = style.subplots(figsize=(6.8, 0.48 * n + 1.6))
     hidden = np.triu(np.ones((n, n), bool))
-    sns.heatmap(
-        ranks.mask(hidden).iloc[1:, :-1], vmin=-1, vmax=1, cmap="vlag", annot=True, fmt=".2f", cbar=False,
+    style.heat_map(
+        ranks.mask(hidden).iloc[1:, :-1], vmin=-1, vmax=1, cmap="vlag", annot=True, fmt=".2f",
         annot_kws={"fontsize": 10}, linewidths=1, ax=ax,
     )  # fmt: skip
     ax.tick_params(length=0, labelsize=10)

@@ -32,9 +32,9 @@ def differences(table: pd.DataFrame) -> Figure:
             .reindex(index=list(dict.fromkeys(part["dataset"])), columns=pd.MultiIndex.from_tuples(columns))
             for values in ("difference", "text")
         )
-        sns.heatmap(
+        style.heat_map(
             wide.astype(float), ax=ax, cmap="RdBu", center=0, vmin=-LIMIT, vmax=LIMIT, annot=texts, fmt="",
-            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 11},
+            linewidths=0.5, linecolor="white", annot_kws={"fontsize": 11},
         )  # fmt: skip
         ax.set_facecolor("0.92")
         ax.set(title=setting, xlabel="", ylabel="")

@@ -7,6 +7,7 @@ page's background, and every grey a share of the text's colour, so that they can
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from IPython import get_ipython
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ if get_ipython():
     set_matplotlib_formats("svg")
 
 PAPER = "#fffffe"  # white for who sees the figure alone
+ON_COLOUR = "#26262b"  # of words on a coloured ground: no grey, so that it stays dark on a dark page
 
 _COLOURS = sns.color_palette("colorblind")
 NORMAL, NOVEL = _COLOURS[0], _COLOURS[1]
@@ -36,6 +38,14 @@ def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, A
     figure, axes = plt.subplots(rows, columns, **options)
     plt.close(figure)
     return figure, axes
+
+
+def heat_map(values: pd.DataFrame, ax: Axes, **options: Any) -> None:
+    """``seaborn.heatmap`` without a colour bar, whose words can be read on a dark page, too."""
+    sns.heatmap(values, ax=ax, cbar=False, **options)
+    for word in ax.texts:
+        if word.get_color() == ".15":  # seaborn's, on light cells
+            word.set_color(ON_COLOUR)
 
 
 def coin(ax: Axes) -> None:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from rappbook.figures import style
@@ -48,9 +47,9 @@ def _heat(panels: dict[str, pd.DataFrame]) -> Figure:
     )  # fmt: skip
     for ax, (title, part) in zip(axes[0], panels.items(), strict=True):
         texts = part.map(lambda value: "" if pd.isna(value) else f"{value:.2f}".removeprefix("0"))
-        sns.heatmap(
+        style.heat_map(
             part.astype(float), ax=ax, cmap="RdBu", center=0.5, vmin=0, vmax=1, annot=texts, fmt="",
-            cbar=False, linewidths=0.5, linecolor="white", annot_kws={"fontsize": 10},
+            linewidths=0.5, linecolor="white", annot_kws={"fontsize": 10},
         )  # fmt: skip
         ax.set_facecolor("0.92")
         ax.set_xticks(np.arange(len(part.columns)) + 0.5, part.columns, rotation=45 if long_names else 0, fontsize=10)
