@@ -26,6 +26,8 @@ from rapp.whitening import Whitening
 METHODS = ("nap", "sap", "recon")
 THREADS = 1  # of the estimator: small batches gain little from a second core, and wait for it where it is busy
 ENOUGH = 95  # rows; a fifth of them calibrate, 19, which is what a false alarm in twenty needs
+# Widths, batch and the bottleneck's cap are the best of six on thirty tables (book/rappbook/chapters/adbench.py).
+HIDDEN = (128, 64)
 RATE = 0.05  # of false alarms, unless told otherwise
 QUANTILES = 21  # of each feature's training values, among which ``explain`` looks for a better one
 
@@ -52,9 +54,10 @@ class RaPP(OutlierMixin, BaseEstimator):
     Args:
         method: ``nap``, ``sap`` or ``recon`` (paper, section 4); what it was at ``fit`` counts until the next.
         model: ``ae``, ``vae`` or ``aae``.
-        n_layers: layers of encoder and decoder each.
+        n_layers: layers of encoder and decoder each, with widths between input and code interpolated as in the paper;
+            None for one more than ``hidden`` has.
         bottleneck: width of the code, at most the number of features; None for as many as principal components
-            explain 90 % of the variance.
+            explain 90 % of the variance, but at most half of the features.
         epochs: passes over the training rows; the best by reconstruction of held-out rows is kept.
         patience: epochs without a new best after which training ends; None for all ``epochs``.
         batch: rows a step, at least 2.
@@ -62,7 +65,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         false_alarm_rate: α, the share of new normal rows that ``predict`` may call novel (``calibration``). None: .05,
             or the least that the rows allow, 1 / (n + 1) with n rows that calibrate. A number below that is refused.
         random_state: seed, ``RandomState`` or None, as in scikit-learn.
-        hidden: the ``n_layers − 1`` widths between input and code; None interpolates them.
+        hidden: the widths between input and code; None with no ``n_layers`` for (128, 64).
         novel_label: of rows that ``fit`` leaves out, where it gets y: in a cross-validation, the folds that train hold
             novel rows, too. None ignores y. Of several kinds of fault make one: ``np.where(y == "ok", 1, -1)``.
         device: to train on, "cpu", "cuda", "mps" or "auto".
@@ -81,10 +84,10 @@ class RaPP(OutlierMixin, BaseEstimator):
         self,
         method: str = "nap",
         model: str = "ae",
-        n_layers: int = 3,
+        n_layers: int | None = None,
         bottleneck: int | None = None,
         epochs: int = 100,
-        batch: int = 32,
+        batch: int = 128,
         lr: float = 1e-3,
         false_alarm_rate: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -175,14 +178,17 @@ class RaPP(OutlierMixin, BaseEstimator):
         return x[is_normal]
 
     def _config(self, x: np.ndarray) -> TrainingConfig:
-        width = bottleneck(x) if self.bottleneck is None else self.bottleneck
+        width = min(bottleneck(x), max(1, x.shape[1] // 2)) if self.bottleneck is None else self.bottleneck
         if not (is_whole(width) and 1 <= width <= x.shape[1]):
             raise ValueError(f"bottleneck={width!r} must lie between 1 and the number of features, {x.shape[1]}")
         if self.patience is not None and not (is_whole(self.patience) and self.patience >= 1):
             raise ValueError(f"patience={self.patience!r} must be a whole number of at least 1, or None")
         hidden = None if self.hidden is None else tuple(np.atleast_1d(self.hidden).tolist())
+        if hidden is None and self.n_layers is None:
+            hidden = HIDDEN
+        n_layers = len(hidden or ()) + 1 if self.n_layers is None else self.n_layers
         return TrainingConfig(
-            self.model, self.n_layers, width, hidden, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr,
+            self.model, n_layers, width, hidden, samples=1, epochs=self.epochs, batch=self.batch, lr=self.lr,
             device=self.device, threads=THREADS,
         )  # fmt: skip
 
