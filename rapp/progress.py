@@ -27,8 +27,9 @@ class Progress:
         self, total: int | None, unit: str, what: str = "", done: int = 0, quiet: bool = False, every: float = 60
     ) -> None:
         self.bar = tqdm(
-            total=total, initial=done, unit=unit, desc=what or None, leave=False, disable=quiet or None, file=sys.stderr
-        )
+            total=total, initial=done, unit=unit, desc=what or None, leave=False, delay=1,  # none for what is quick
+            disable=quiet or None, file=sys.stderr,
+        )  # fmt: skip
         self.total, self.unit, self.what, self.quiet, self.every = total, unit, what, quiet, every
         self.before, self.done, self.start = done, done, time.monotonic()
         self.said = self.start

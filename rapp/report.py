@@ -29,9 +29,8 @@ class Report:
         self.model, self.n, self.n_novel, self.last = model, 0, 0, 0
         self.steps = np.zeros(STEPS, dtype=int)  # rows by the logarithm of their scores
         self.blocks, self.size = np.zeros((2, 2 * BLOCKS), dtype=int), 10  # of which each has: rows, novel ones
-        self.top = Part(
-            "", np.zeros(0, int), np.empty((0, len(model.features))), np.empty(0), Counter()
-        )  # at most ten rows, the highest scores first
+        nothing = np.zeros(0, dtype=int), np.zeros((0, len(model.features))), np.zeros(0)
+        self.top = Part("", *nothing, Counter())  # at most ten rows, the highest scores first
         for part in model.parts(source, skip):
             self._add(part)
 
@@ -55,28 +54,17 @@ class Report:
         model, normal, estimator = self.model, self.model.normal, self.model.estimator
         kind, n_features, bottleneck, *_ = estimator.architecture_
         rate, left_out = estimator.false_alarm_rate_, self.top.left_out
-        return Template(PAGE.read_text(encoding="utf-8")).substitute(
-            table=escape(self.top.table),
-            n=f"{self.n:,}",
-            n_novel=f"{self.n_novel:,}",
-            share=f"{self.n_novel / self.n:.1%}",
-            threshold=f"{model.threshold:.4g}",
-            rate=f"{rate:.1%}",
+        page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+            table=escape(self.top.table), n=f"{self.n:,}", n_novel=f"{self.n_novel:,}", size=f"{self.size:,}",
+            share=f"{self.n_novel / self.n:.1%}", threshold=f"{model.threshold:.4g}", rate=f"{rate:.1%}",
             left_out=f"{escape(told_left_out(left_out))}." if left_out else "",
             histogram=_histogram(self.steps, _steps(normal), model.threshold),
-            n_normal=f"{len(normal):,}",
-            blocks=_blocks(self.blocks, self.size, self.last, rate),
-            size=f"{self.size:,}",
-            rows=self._rows(),
-            fitted_on=escape(model.table),
-            n_rows=f"{model.n_rows:,}",
-            model=kind.upper(),
-            n_features=n_features,
-            columns=escape(", ".join(column.name for column in model.columns)),
-            bottleneck=bottleneck,
-            method=estimator.method_,
-            least=f"{1 / (len(normal) + 1):.2g}",
-        )
+            blocks=_blocks(self.blocks, self.size, self.last, rate), rows=self._rows(),
+            fitted_on=escape(model.table), n_rows=f"{model.n_rows:,}", n_normal=f"{len(normal):,}",
+            model=kind.upper(), n_features=n_features, bottleneck=bottleneck, method=estimator.method_,
+            columns=escape(", ".join(column.name for column in model.columns)), least=f"{1 / (len(normal) + 1):.2g}",
+        )  # fmt: skip
+        return page.encode("utf-8", "replace").decode("utf-8")  # a file's name can have what is no letter
 
     def _rows(self) -> str:
         names, top = self.model.features, self.top

@@ -19,6 +19,7 @@ import safetensors.torch
 from rapp import cache, cli, training
 from tests.test_table_model import rows
 
+pytestmark = pytest.mark.slow
 FORK = multiprocessing.get_context("fork")
 FIT = ["fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", "--epochs", "2"]
 SCORE = ["score", "model", "train.csv", "--out", "scores.csv"]
@@ -217,7 +218,6 @@ def test_of_two_that_write_one_model_at_once_one_wins_whole(fitted, tmp_path, mo
         assert names() == ["rapp.safetensors", "train.csv"]
 
 
-@pytest.mark.slow
 def test_a_command_that_is_killed_while_it_trains(old):
     before = old(FIT)
     command = [sys.executable, "-m", "rapp.cli", *FIT]
@@ -229,7 +229,6 @@ def test_a_command_that_is_killed_while_it_trains(old):
     assert whole(FIT)
 
 
-@pytest.mark.slow
 def test_a_reader_that_has_enough_is_no_error(fitted):
     command = f"{sys.executable} -m rapp.cli score model train.csv | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=fitted, capture_output=True, text=True)

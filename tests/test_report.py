@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rapp import cli
+from rapp import cli, report, table_model
 from tests.test_table_model import rows
 
 EVIL = "<script>alert(1)</script>"
@@ -67,6 +67,40 @@ def test_errors_are_those_of_rapp_score(page, capsys):
     assert cli.main(["report", "m", "new.csv", "--out", "page.html"]) == 2
     assert "column 'noise' is missing in data row 5" in capsys.readouterr().err
     assert Path("page.html").read_bytes() == before
+
+
+def test_what_it_counts_does_not_hang_on_the_parts_it_reads(page, monkeypatch):
+    page("--on-missing", "skip")
+    model, found = table_model.read(Path("m")), []
+    new = rows(2345, seed=1).rename(columns={"heat": EVIL, "kind": "kind & <b>"})
+    new.loc[1000:1500, "noise"] = np.nan
+    new.to_csv("long.csv", index=False)
+    assert cli.main(["score", "m", "long.csv", "--out", "scores.csv", "--on-missing", "skip"]) == 0
+    for size in (10_000, 7):
+        monkeypatch.setattr("rapp.table_model.CHUNK", size)
+        found.append(report.Report(model, "long.csv", True))
+    for one in found:
+        scores = pd.read_csv("scores.csv")
+        block = (scores["row"] - 1) // one.size
+        assert one.size == 40  # the least double of ten by which a hundred blocks hold them all
+        for counts, of in zip(one.blocks, (block, block[scores["is_novel"]]), strict=True):
+            assert counts.tolist() == np.bincount(of, minlength=100).tolist()
+        assert one.steps.sum() == one.n == len(scores)
+        assert one.n_novel == scores["is_novel"].sum()
+    assert found[0].top.numbers.tolist() == found[1].top.numbers.tolist()
+
+
+def test_tables_at_the_edge_have_a_page(page):
+    page("--on-missing", "skip")
+    name = b"a\xff$n.csv".decode("utf-8", "surrogateescape")  # a name that is no UTF-8, and looks like a blank to fill
+    table = pd.read_csv("new.csv").dropna()
+    for some in (table[:1], pd.concat([table[:1]] * 30), table.assign(noise=1e9)):
+        some.to_csv(name, index=False)
+        assert cli.main(["report", "m", name, "--out", "edge.html"]) == 0
+        text = Path("edge.html").read_text(encoding="utf-8")
+        assert "a?$n.csv" in text
+        assert "nan" not in text
+        assert re.search("kind &amp; &lt;b&gt;: [ab]", text)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from rapp import cli
+from rapp.progress import Progress
 
 QUICK = ["--epochs", "3"]
 
@@ -214,3 +215,11 @@ def test_as_commands(tmp_path):
     for _ in range(19):
         (tmp_path / "some.csv").write_bytes(generated(rng))
         assert ended("score", "model", "some.csv", "--out", "scores.csv") in (0, 2)
+
+
+def test_work_without_a_known_end_says_how_far_it_is(capsys):
+    progress = Progress(None, "row", "new.csv", every=-1)
+    progress.add(10_000)
+    progress.add(2_345)
+    progress.close()
+    assert capsys.readouterr().err == "rapp: new.csv, 10,000 rows\nrapp: new.csv, 12,345 rows\n"
