@@ -199,7 +199,7 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     Args:
         notebooks: executed ones, in the book's order.
         staged: the folder to make.
-        intro: the first page, with a place for the glance; "" for ``intro.md``.
+        intro: the first page, perhaps with a place for the glance; "" for ``intro.md``.
         sites: the page that lists other data and reruns; "" for none, as in a rerun.
     """
     shutil.copytree(BOOK, staged, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.py", "paper", "results"))
@@ -212,6 +212,8 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     (staged / "intro.md").write_text(text, encoding="utf-8")
     page = staged / "playground.md"
     page.write_text(playground_filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    if intro:
+        page.unlink()  # the playground is of digits
     (staged / "status.md").write_text(status(notebooks), encoding="utf-8")
     if sites:
         (staged / "sites.md").write_text(sites, encoding="utf-8")
@@ -308,6 +310,20 @@ def rerun_intro(notebook: Path) -> str:
     return f"# A rerun\n\nOne chapter of {book}, run again with these parameters:\n\n{values}\n\n{{{{ glance }}}}\n"
 
 
+def table_intro(notebooks: list[Path], staged: Path) -> str:
+    """The first page of the book on a table of somebody's own; "" if these notebooks have no such page."""
+    own = next((path for path in notebooks if path.stem == "your_table"), None)
+    if own is None or left_out(own):
+        return ""
+    return (
+        f"# A table, and its novel rows\n\n{glance(own, staged)}\n\n## Where to go from here\n\n"
+        "{doc}`your_table` has RaPP and its rivals side by side, and how this page was made. The chapters explain the "
+        "methods with this table's rows: {doc}`03_rapp` the scores, {doc}`04_base_models` the networks, "
+        "{doc}`05_classical` the classical detectors. {doc}`other_data` says how new rows are scored from the command "
+        "line; {doc}`status` what was left out and why.\n"
+    )
+
+
 def build(folder: Path, keys: list[str] | None) -> int:
     """Render the book on each data set and all reruns, and swap the whole site in; the exit status.
 
@@ -330,7 +346,8 @@ def build(folder: Path, keys: list[str] | None) -> int:
         for path, key in books.items():
             found = [n for name in names if (n := folder / "runs" / key / f"{name}.ipynb").exists() and key]
             found = [n for n in found if path == "." or not is_general(n)]
-            parts[path], trouble = site(rendered, found, sites=sites_page(path, books, reruns))
+            intro = table_intro(found, folder)
+            parts[path], trouble = site(rendered, found, intro, sites_page(path, books, reruns))
             if trouble:
                 return _failed(trouble)
         for notebook in reruns:

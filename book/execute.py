@@ -35,6 +35,8 @@ def lacks(notebook: Path, data: Dataset, parameters: dict[str, object]) -> str:
     needs = nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("needs")
     if needs == "images" and data.image_shape is None:
         return f"needs images, and {data.name} is a table"
+    if needs == "table" and data.image_shape is not None:
+        return f"needs a table, and {data.name} has images"
     if needs == "rows" and not published.has_rows(data.name, profile := str(parameters["results"])):
         return f"needs stored rows, and book/results/ has none of {data.name} at profile {profile}"
     return ""

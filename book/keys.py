@@ -183,7 +183,7 @@ def runs(what: Asked, build: Path, root: Path = ROOT) -> list[Run]:
     """Return all runs of a book, by data set and number; ``book.groups`` has the order in which they are done.
 
     Args:
-        what: data sets and parameters; chapters that take no data set run for the first one only.
+        what: data sets and parameters; chapters that take no data set run for the first one only, and not for a table.
         build: the build folder.
         root: the project's folder.
     """
@@ -193,7 +193,7 @@ def runs(what: Asked, build: Path, root: Path = ROOT) -> list[Run]:
         label = label_of(dataset, what.label)
         table = digest([Path(dataset).expanduser()], root) if is_table(dataset) else ""
         for one in of_book:
-            if one.is_general and position:
+            if one.is_general and (position or is_table(dataset)):
                 continue
             parts = (one.digest, dataset, label, what.profile, what.params, table, module)
             key = checksum(*parts, rows if one.shows_rows else "")

@@ -293,6 +293,13 @@ def test_one_site_has_a_section_per_data_set(sites):
     assert not (there / "your_own_autoencoder.html").exists()
     assert (sites / "10_paper_tables.html").exists()
     assert not (there / "10_paper_tables.html").exists()  # the same on all data
+    assert (there / "your_table.html").exists()
+    assert not (sites / "your_table.html").exists()
+    front = (there / "intro.html").read_text()
+    assert "The most suspicious of the test rows" in front
+    assert "Nothing was dropped or changed" in front
+    assert not re.search(r"digit|MNIST", re.sub(r"<(script|style).*?</\1>", "", front, flags=re.DOTALL))
+    assert not (there / "playground.html").exists()
     assert "left out: needs images" in (there / "status.html").read_text()
     assert "../index.html" in Links((there / "sites.html").read_text()).targets
     text = (there / "03_rapp.html").read_text()

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rappbook.figures import models, pathway, reconstruction, setups, why
+from rappbook.figures import models, nobody_picked, pathway, reconstruction, setups, why, your_table
 
 RNG = np.random.default_rng(0)
 NOVEL = np.arange(60) >= 40
@@ -40,6 +40,11 @@ FIGURES = {
         pd.DataFrame({"direction": [1, 4] * 2, "kind": ["normal", "novel"] * 2, "energy": [1.0, 2, 3, 4]})
     ),
     "scores": lambda: models.by_model(ROWS),
+    "own table": lambda: your_table.compare(ROWS.assign(method="RaPP, AE, NAP")),
+    "ranks": lambda: nobody_picked.ranks(pd.DataFrame({"mean rank": [1.2, 2.4]}, ["RaPP's AE, NAP", "PCA"]), 0.8),
+    "table slopes": lambda: nobody_picked.slopes(
+        pd.DataFrame([[0.4, 0.6], [0.7, 0.6]], columns=["A, reconstruction error", "A, NAP"]), ["A"]
+    ),
     "epochs": lambda: models.learning({"ae": [pd.DataFrame({"epoch": [1, 2], "val_error": [3, 2]})]}),
     "scores of others' networks": lambda: models.by_model(pd.concat([ROWS.assign(model=f"net {i}") for i in range(5)])),
     "classes": lambda: models.by_class(ROWS.assign(target="1", committed=[True, False, False] * 3), {"1": "1"}),

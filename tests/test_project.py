@@ -138,7 +138,7 @@ def test_the_house_is_slim():
     rapp, book = ROOT / "rapp", ROOT / "book" / "rappbook"
     assert lines_of(*(rapp / f"{name}.py" for name in method)) <= 1950
     assert lines_of(*rapp.rglob("*.py")) <= 7270
-    assert lines_of(*rapp.rglob("*.py"), *book.rglob("*.py")) <= 11440
+    assert lines_of(*rapp.rglob("*.py"), *book.rglob("*.py")) <= 11560
 
 
 def test_walls():

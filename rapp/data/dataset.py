@@ -28,6 +28,7 @@ class Dataset:
     notes: tuple[str, ...] = ()  # what was left out on the way
     normal: str | None = None  # of two classes, the one that is always the normal one; None: any class can be
     partial: bool = False  # some of the published rows only: not for comparison with published numbers
+    features: tuple[str, ...] = ()  # of a table of people's own, the columns' names
 
     def __len__(self) -> int:
         return len(self.x)

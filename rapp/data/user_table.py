@@ -47,16 +47,18 @@ def read(path: str, label: str | None) -> Dataset:
     if len(frame) < MIN_ROWS:
         raise DataError(f"{file.name} has {len(frame)} rows; at least {MIN_ROWS} are needed")
     y = _classes(file.name, frame[label], normal)
-    x, about_columns = _features(file.name, frame.drop(columns=label), y, label)
+    features, about_columns = _features(file.name, frame.drop(columns=label), y, label)
     notes = (*about_file, *about_columns)
     classes = (normal, f"not {normal}") if normal else tuple(sorted(set(y.tolist())))
     source = f"{file.name}, label column {label!r}" + (f", normal {normal!r}" if normal else "")
     for note in notes:
         say_once(file, note)
     shown, notes = tuple(map(_plain, classes)), tuple(map(_plain, notes))
+    names = tuple(_plain(str(name)) for name in features)
     return Dataset(
-        _plain(file.name), x, y, classes, None, _plain(source), "its owner's", "", shown, notes, normal or None
-    )
+        _plain(file.name), features.to_numpy(np.float64), y, classes, None, _plain(source), "its owner's", "", shown,
+        notes, normal or None, features=names,
+    )  # fmt: skip
 
 
 def _plain(text: str) -> str:
@@ -121,7 +123,7 @@ def _classes(table: str, column: pd.Series, normal: str) -> np.ndarray:
     return y.to_numpy(dtype=str)
 
 
-def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     kept: list[pd.DataFrame] = []
     dropped: dict[str, list[str]] = {}
     suspects: list[str] = []
@@ -157,7 +159,7 @@ def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tup
         notes.append(f"kept as words, not as missing: {', '.join(words)}")
     if numbered:
         notes.append(NUMBERED.format(", ".join(numbered)))
-    return pd.concat(kept, axis=1).to_numpy(np.float64), tuple(notes)
+    return pd.concat(kept, axis=1), tuple(notes)
 
 
 def _tells(column: pd.Series, y: np.ndarray) -> str:

@@ -1,0 +1,75 @@
+"""RaPP and its rivals on one table, at their defaults, on the same splits; and which of its rows to look at first."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import StandardScaler
+
+from rapp import RaPP, detectors, evaluation
+from rapp.data import Dataset
+from rapp.detectors.rows import bottleneck
+from rapp.splits import split
+
+RIVALS = ("knn", "lof", "gmm", "iforest", "ocsvm", "pca")
+SCORES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP"}
+
+
+def parts(data: Dataset, target: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Standardised training rows and test rows (N, d), which of the latter are novel (N,), and their numbers (N,)."""
+    rows = split(data.y, target, seed=seed)
+    train = np.concatenate([rows.train, rows.val])  # whoever has to choose something holds out some of these
+    scaler = StandardScaler().fit(data.x[train])
+    return scaler.transform(data.x[train]), scaler.transform(data.x[rows.test]), rows.is_novel, rows.test
+
+
+def compare(data: Dataset, target: str, seeds: int, epochs: int) -> tuple[pd.DataFrame, RaPP]:
+    """AUROC of every method and seed, and the estimator of seed 0.
+
+    Args:
+        data: a data set.
+        target: the novel class.
+        seeds: how many splits and fits.
+        epochs: of RaPP's networks.
+
+    Returns:
+        method, seed, auroc; and the fitted estimator.
+    """
+    found, first = [], None
+    for seed in range(seeds):
+        train, test, is_novel, _ = parts(data, target, seed)
+        scores: dict[str, np.ndarray] = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few rows: the page says how many there are
+            for model in ("ae", "vae"):
+                fitted = RaPP(model=model, epochs=epochs, random_state=seed).fit(train)
+                first = first or fitted
+                of_fit = fitted.scores(test)
+                scores |= {f"RaPP, {model.upper()}, {title}": of_fit[name].to_numpy() for name, title in SCORES.items()}
+            for name in RIVALS:
+                changes: dict[str, Any] = {"n_components": bottleneck(train)} if name == "pca" else {}
+                rival = detectors.make(name, None, "quick", **changes).fit(train, None, seed, progress=False)
+                scores[detectors.DETECTORS[name].title] = next(iter(rival.scores(test).values()))
+        found += [(method, seed, evaluation.auroc(is_novel, values)) for method, values in scores.items()]
+    assert first is not None
+    return pd.DataFrame(found, columns=["method", "seed", "auroc"]), first
+
+
+def suspects(data: Dataset, target: str, detector: RaPP, n: int = 10) -> pd.DataFrame:
+    """The test rows of seed 0 with the highest scores: number in the file, class, score, p-value, and three reasons."""
+    _, test, _, numbers = parts(data, target, 0)
+    scores = -detector.score_samples(test)
+    first = np.argsort(-scores, kind="stable")[:n]
+    names = np.array(data.features or [f"feature {i}" for i in range(test.shape[1])], dtype=object)
+    falls = detector.explain(test[first]).to_numpy()
+    reasons = [", ".join(names[np.argsort(-fall)[:3]][np.sort(fall)[::-1][:3] > 0]) for fall in falls]
+    return pd.DataFrame(
+        {
+            "data row": numbers[first] + 1,
+            "class": [data.class_name(label) for label in data.y[numbers[first]]],
+            "score": scores[first],
+            "p-value": detector.p_value(test[first]),
+            "look at": reasons,
+        }
+    )
