@@ -62,13 +62,19 @@ def _end(text: str, start: int) -> int:
 def _about(content: dict, notebook: Path) -> str:
     """How the whole page is made again, and of which rows."""
     given = content["metadata"].get("papermill", {}).get("parameters", {})
-    words = [f"NOTEBOOK={notebook.stem[:2] if notebook.stem[:2].isdigit() else notebook.stem}"]
-    words += [
-        f"{name.upper()}={shlex.quote(str(given[name]))}" for name in ("dataset", "label", "profile") if given.get(name)
-    ]
-    more = " ".join(f"{k}={v}" for k, v in given.items() if k not in ("dataset", "label", "profile") and v is not None)
-    words += [f"PARAMS={shlex.quote(more)}"] if more else []
-    said = f"Again: <code>make rerun {html.escape(' '.join(words))}</code>."
+    more = {name: value for name, value in given.items() if value is not None}
+    if notebook.stem[:2].isdigit():
+        named = [
+            f"{name.upper()}={shlex.quote(str(more.pop(name)))}"
+            for name in ("dataset", "label", "profile")
+            if name in more
+        ]
+        rest = [f"PARAMS={shlex.quote(' '.join(f'{name}={value}' for name, value in more.items()))}"] if more else []
+        command = ["make", "rerun", f"NOTEBOOK={notebook.stem[:2]}", *named, *rest]
+    else:
+        words = [f"-p {name} {shlex.quote(str(value))}" for name, value in more.items()]
+        command = [".venv/bin/papermill", f"notebooks/{notebook.name}", "out.ipynb", *words]
+    said = f"Again: <code>{html.escape(' '.join(command))}</code>."
     if commit := content["metadata"].get("rapp", {}).get("commit"):
         said = f"Run at commit <code>{commit}</code>. {said}"
     code = "\n".join("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")

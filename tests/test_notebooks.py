@@ -55,7 +55,9 @@ def test_no_outputs_are_committed(cells):
 def test_one_parameters_cell_with_every_line_explained(cells):
     (parameters,) = [cell for cell in code(cells) if "parameters" in tags(cell)]
     assert "remove-cell" in tags(parameters)
-    assert all(re.fullmatch(r"\w+ = .+  # .+", line) for line in "".join(parameters["source"]).splitlines())
+    assert all(
+        re.fullmatch(r"\w+ = .+  # [^=]+", line) for line in "".join(parameters["source"]).splitlines()
+    )  # papermill cannot read a "=" there
 
 
 def test_code_cells_are_short_and_define_nothing(cells):
