@@ -6,6 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
+from rapp.data.user_table import is_table
+
 OUTPUT = '<div class="cell_output docutils container">'
 READS = {  # of rappbook.published → under book/
     r"(our_rows|committed|has_rows)\(": "results/{rows}",
@@ -80,7 +82,7 @@ def _about(content: dict, notebook: Path) -> str:
     code = "\n".join("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")
     rows = "quick.csv" if 'results = "quick"' in code or given.get("profile") == "quick" else "table2.csv"
     reads = [files.format(rows=rows) for name, files in READS.items() if re.search(rf"published\.({name})", code)]
-    if reads:
+    if reads and not is_table(str(given.get("dataset", ""))):  # of somebody's own table no rows are published
         said += f" The page reads, under <code>book/</code>: {html.escape(', '.join(dict.fromkeys(reads)))}."
     if 'results = "' in code:
         said += f" {TRACE}"
