@@ -10,6 +10,10 @@ from rappbook.chapters.adbench import CANDIDATES, halves_of
 BEFORE, DEFAULT, VAE = "today", "wide, batch 128, cap", "VAE, batch 128, cap"  # the study's names of three candidates
 NETWORKS = {DEFAULT: "RaPP's AE", VAE: "RaPP's VAE"}
 SCORES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP", "5th neighbour": "5th neighbour"}
+REPORTED = {
+    "KNN": "k-th neighbour", "LOF": "Local outlier factor", "OCSVM": "One-class SVM", "IForest": "Isolation forest",
+    "PCA": "PCA", "ECOD": "ECOD",
+}  # fmt: skip
 OURS = "5th neighbour"  # the score that is no paper's
 
 
@@ -61,6 +65,21 @@ def far_apart(rows: pd.DataFrame, one: str, other: str, n: int = 4) -> pd.DataFr
     table = sizes.join(aurocs[[one, other]].round(3))
     gain = (aurocs[one] - aurocs[other]).sort_values()
     return table.loc[[*gain.index[:n], *gain.index[-n:]]].reset_index()
+
+
+def beside_reported(aurocs: pd.DataFrame, reported: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUROC of the rivals on DTE's split beside what its repository reports of the same tables.
+
+    Args:
+        aurocs: ``by_table`` of rows of that split.
+        reported: dataset, method, auroc.
+    """
+    reported = reported.assign(table=reported["dataset"].str.lower(), name=reported["method"].map(REPORTED))
+    theirs, ours = reported.pivot_table("auroc", "table", "name"), aurocs.rename(index=str.lower)
+    tables = theirs.index.intersection(ours.index)
+    found = pd.DataFrame({"ours": ours.loc[tables, theirs.columns].mean(), "reported": theirs.loc[tables].mean()})
+    found["difference"] = found["ours"] - found["reported"]
+    return found.assign(tables=len(tables))
 
 
 def selection(rows: pd.DataFrame) -> pd.DataFrame:
