@@ -43,6 +43,9 @@ def check(
         say_once(
             Path(dataset).expanduser(), f'novel is {chosen}; another: PARAMS="target=…"; or NORMAL=…, what is normal'
         )
+    if data.normal and is_table(dataset):
+        n_normal = (data.y == data.normal).sum()
+        say_once(Path(dataset).expanduser(), f"normal is {data.normal!r}, as you said ({n_normal} of {len(data)} rows)")
     if data.normal and novel == data.normal and setting == "multimodal":
         raise ParameterError(f"target={target!r} is the class that is normal; leave it out, and all else is novel")
     other_classes(data, novel, others)

@@ -69,7 +69,10 @@ def _plain(text: str) -> str:
 def _label(table: str, columns: list[str], label: str | None) -> tuple[str, str]:
     """The label column and the class that is normal, or ""."""
     if label is None:
-        raise DataError(f"{table} is a table: name its label column (LABEL=…), one of {table_file.some(columns)}")
+        raise DataError(
+            f"{table} is a table: name its label column (LABEL=…), one of {table_file.some(columns)}; without labels, "
+            f"rapp fit and rapp report show the rows that are unlike the others"
+        )
     ends = [i for i, letter in enumerate(f"{label}=") if letter == "="]
     found = [i for i in reversed(ends) if label[:i].strip() in columns]
     if not found:
