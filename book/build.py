@@ -22,8 +22,9 @@ import finish
 import keys as book_keys
 import made
 from execute import locked, title
+from rapp.grid import cells
 from rapp.models import MODELS
-from rappbook import paper_tables, published
+from rappbook import ledger, paper_tables, published
 
 BOOK = Path(__file__).parent
 
@@ -109,6 +110,21 @@ def status(notebooks: list[Path]) -> str:
         f"Python {sys.version.split()[0]}, " + ", ".join(f"{name} {version(name)}" for name in packages) + ".",
     ]
     return "\n".join(lines) + "\n"
+
+
+def replication_filled(text: str) -> str:
+    """The replication statement with verdicts, cost and sizes in their places."""
+    rows = published.our_rows("paper")
+    judged = ledger.judged(rows)[["claim", "verdict", "evidence"]].to_markdown(index=False)
+    runs = rows.drop_duplicates(cells.KEY)
+    hours = runs.groupby("device")["seconds"].agg(["size", "sum"])
+    told = [
+        f"{line['size']:,} trainings on {device}, {line['sum'] / 3600:,.0f} hours" for device, line in hours.iterrows()
+    ]
+    cost = f"The published rows of the paper's profile: {'; '.join(told)} (one after the other, on shared machines)."
+    sizes = [f"{name.upper()} {sum(p.numel() for p in kind(784).parameters()):,}" for name, kind in MODELS.items()]
+    text = text.replace("{{ judged }}", judged).replace("{{ cost }}", cost)
+    return text.replace("{{ parameters }}", f"the paper's network on 28 × 28 pixels: {', '.join(sizes)}")
 
 
 def left_out(notebook: Path) -> str:
@@ -212,8 +228,11 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     (staged / "intro.md").write_text(text, encoding="utf-8")
     page = staged / "playground.md"
     page.write_text(playground_filled(page.read_text(encoding="utf-8")), encoding="utf-8")
-    if intro:
-        page.unlink()  # the playground is of digits
+    statement = staged / "replication.md"
+    statement.write_text(replication_filled(statement.read_text(encoding="utf-8")), encoding="utf-8")
+    if intro:  # what is of digits alone
+        page.unlink()
+        statement.unlink()
     (staged / "status.md").write_text(status(notebooks), encoding="utf-8")
     if sites:
         (staged / "sites.md").write_text(sites, encoding="utf-8")

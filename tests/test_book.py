@@ -45,6 +45,7 @@ PAGES = (
     "sites",
     "notation",
     "protocol",
+    "replication",
     "status",
     "references",
 )
