@@ -8,6 +8,7 @@ from rapp.config import ParameterError, check_name, resolve_device
 from rapp.data import Dataset, as_two_classes, load
 from rapp.data.user_table import is_table, say_once
 from rapp.splits import SETTINGS, split
+from rappbook import published
 
 FEW = 2_000  # rows; of fewer, all other classes take their turn
 
@@ -24,6 +25,7 @@ def check(
     contamination: float = 0.0,
     results: str = "paper",
     images: bool = False,
+    protocol: str = "shuffled",
     **changes: Any,
 ) -> Dataset:
     """The data set that a notebook's parameters name, once all of these are checked; nothing is trained yet.
@@ -51,6 +53,7 @@ def check(
     other_classes(data, novel, others)
     config = detectors.config_for(profile, data, "vae", **changes)
     check_name(results)
+    published.adbench(protocol)
     if setting not in SETTINGS:
         raise ParameterError(f"setting {setting!r} is unknown; allowed: {', '.join(SETTINGS)}")
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:

@@ -119,8 +119,14 @@ def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> 
 
 
 def adbench(protocol: str) -> pd.DataFrame:
-    """Rows of ``chapters.adbench``: a line for each table, seed, method and score of one way to split."""
+    """Rows of ``chapters.adbench``: a line for each table, seed, method and score of one way to split.
+
+    Raises:
+        DataError: no rows are split in such a way.
+    """
     rows = pd.read_csv(BOOK / "results" / "adbench" / "rows.csv")
+    if protocol not in set(rows["protocol"]):
+        raise DataError(f"protocol={protocol!r} is unknown; allowed: {', '.join(rows['protocol'].unique())}")
     return rows[rows["protocol"] == protocol]
 
 
