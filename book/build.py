@@ -24,7 +24,8 @@ import made
 from execute import locked, title
 from rapp.grid import cells
 from rapp.models import MODELS
-from rappbook import ledger, paper_tables, published
+from rappbook import architecture, ledger, paper_tables, published
+from rappbook.figures import architecture as plan_of_house
 
 BOOK = Path(__file__).parent
 
@@ -125,6 +126,22 @@ def replication_filled(text: str) -> str:
     sizes = [f"{name.upper()} {sum(p.numel() for p in kind(784).parameters()):,}" for name, kind in MODELS.items()]
     text = text.replace("{{ judged }}", judged).replace("{{ cost }}", cost)
     return text.replace("{{ parameters }}", f"the paper's network on 28 × 28 pixels: {', '.join(sizes)}")
+
+
+def architecture_filled(text: str, staged: Path) -> str:
+    """The page of the architecture with a list of the modules; the drawing is written beside it."""
+    folder = BOOK.parent / "rapp"
+    paths = architecture.files(folder)
+    imports = architecture.rooms(architecture.house(folder))
+    packages = {name for name in imports if name != folder.name and paths[name].name == "__init__.py"}
+    figure = plan_of_house.plan(imports, packages)
+    figure.savefig(staged / "architecture.svg", metadata={"Date": None})
+    heights = architecture.floors(imports)
+    lines = ["| floor | module | what it holds |", "| --- | --- | --- |"]
+    for name in sorted(imports, key=lambda name: (-heights[name], name)):
+        file = paths[name].relative_to(BOOK.parent).as_posix().removesuffix("__init__.py")
+        lines.append(f"| {heights[name]} | `{file}` | {architecture.purpose(paths[name])} |")
+    return text.replace("{{ modules }}", "\n".join(lines))
 
 
 def left_out(notebook: Path) -> str:
@@ -230,8 +247,10 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     page.write_text(playground_filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     statement = staged / "replication.md"
     statement.write_text(replication_filled(statement.read_text(encoding="utf-8")), encoding="utf-8")
+    page = staged / "architecture.md"
+    page.write_text(architecture_filled(page.read_text(encoding="utf-8"), staged), encoding="utf-8")
     if intro:  # what is of digits alone
-        page.unlink()
+        (staged / "playground.md").unlink()
         statement.unlink()
     (staged / "status.md").write_text(status(notebooks), encoding="utf-8")
     if sites:

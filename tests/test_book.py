@@ -40,6 +40,7 @@ PAGES = (
     "12_tables_nobody_picked",
     "other_data",
     "cluster",
+    "architecture",
     "why_numbers_differ",
     "your_own_autoencoder",
     "sites",

@@ -1,6 +1,5 @@
 """The project's own files: set-up, help, promises about the tree."""
 
-import ast
 import os
 import re
 import shutil
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from graphlib import TopologicalSorter
 from importlib import metadata
 
 import pytest
@@ -16,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from rappbook.architecture import floors, house, imported
 from tests.conftest import ROOT
 
 HOUSE = {"rapp", "data", "detectors", "grid", "rappbook", "chapters", "figures"}  # folders
@@ -82,43 +81,6 @@ def test_files_are_short_and_name_no_machine():
                 and path.suffix == ".py"
             ):
                 assert text.count("\n") <= 300, path
-
-
-def imported(path, modules=()):
-    """What a file imports when it runs, wherever in it, by full name: the module, if it is one of ``modules``, else the
-    package that a name comes from."""
-    found, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
-    ]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in modules else str(node.module) for name in names}
-    return found
-
-
-def house(folder):
-    """Module → the modules of the same folder that it imports; a package stands for its ``__init__``."""
-    paths = {
-        ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in folder.rglob("*.py")
-    }
-    return {name: imported(path, paths) & set(paths) - {name} for name, path in paths.items()}
-
-
-def floors(imports):
-    """Module → the length of the longest chain of imports below it, itself included.
-
-    Raises:
-        graphlib.CycleError: naming the circle.
-    """
-    heights = {}
-    for name in TopologicalSorter(imports).static_order():
-        heights[name] = 1 + max((heights[below] for below in imports[name]), default=0)
-    return heights
 
 
 def lines_of(*paths):
