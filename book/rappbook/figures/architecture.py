@@ -46,12 +46,14 @@ def plan(imports: Mapping[str, set[str]], packages: set[str]) -> Figure:
     at = places(architecture.bare(imports))
     high = max(y for _, y in at.values())
     figure, ax = style.subplots(figsize=(5.0, 0.62 * (high + 1)))
+    heights = architecture.floors(imports)
     for name, below in architecture.bare(imports).items():
         for other in below:
             (x, y), (to_x, to_y) = at[name], at[other]
             ends = (x + 0.12 * (to_x - x), y - HEIGHT / 2), (to_x + 0.12 * (x - to_x), to_y + HEIGHT / 2)
+            dashes = "-" if heights[name] == heights[other] + 1 else (0, (4, 2.5))  # it may pass behind boxes
             arrow = FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=7, color="#7d7d7d", linewidth=0.9,
-                                    shrinkA=0, shrinkB=0, zorder=1)  # fmt: skip
+                                    linestyle=dashes, shrinkA=0, shrinkB=0, zorder=1)  # fmt: skip
             ax.add_patch(arrow)
     for name, (x, y) in at.items():
         colour = PACKAGE if name in packages else MODULE
@@ -61,7 +63,6 @@ def plan(imports: Mapping[str, set[str]], packages: set[str]) -> Figure:
         word = name.partition(".")[2] + ("/" if name in packages else "") or name
         ax.text(x, y, word, ha="center", va="center", fontsize=10, color=style.ON_COLOUR, zorder=3)
     half = IN_A_ROW / 2 + 0.05
-    heights = architecture.floors(imports)
     for floor in set(heights.values()):
         y = np.mean(list({at[name][1] for name in at if heights[name] == floor}))
         ax.text(-half - 0.12, y, str(floor), ha="center", va="center", fontsize=9, color="#4d4d4d")
