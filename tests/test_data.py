@@ -1,12 +1,14 @@
 import gzip
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from rapp.cache import cache_folder
-from rapp.data import DataError, Dataset, as_two_classes, load
-from rapp.data.images import CHECKSUMS, DIGITS
+from rapp.data import LOADERS, DataError, Dataset, as_two_classes, load
+from rapp.data.images import CHECKSUMS, DIGITS, TORCHVISION
+from tests.conftest import ROOT
 
 
 def test_mnist_5k_needs_no_download(monkeypatch):
@@ -140,3 +142,18 @@ def test_fashion_5k_is_the_first_of_each_class(full_data):
     assert {label: int((some.y == label).sum()) for label in some.classes} == dict.fromkeys(DIGITS, 500)
     np.testing.assert_array_equal(some.x[:20], whole.x[:20])
     assert "first 500" in some.source
+
+
+def test_every_data_set_is_told_of(tmp_path, monkeypatch):
+    """In the book, in ``load``'s words and, as far as it can be had without a network, among the references."""
+    monkeypatch.setenv("RAPP_DATA", "")
+    monkeypatch.setenv("RAPP_CACHE", str(tmp_path))
+    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", _no_network)
+    page, references = ((ROOT / "book" / name).read_text("utf-8") for name in ("other_data.md", "references.bib"))
+    cited = {about[-1] for about in TORCHVISION.values()}
+    for name in LOADERS:
+        assert f"\n| `{name}` " in page, name
+        assert f"``{name}``" in load.__doc__, name
+        with suppress(DataError):
+            cited.add(load(name).citation)
+    assert all(f"{{{key}," in references for key in cited), cited  # at least of torchvision's
