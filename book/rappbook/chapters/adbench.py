@@ -44,7 +44,9 @@ CANDIDATES: dict[str, dict] = {
     "today": {"model": "ae", "n_layers": 3, "batch": 32, "epochs": 100, "patience": None},
     "batch 128": {"model": "ae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": None},
     "batch 128, cap": {"model": "ae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": None, "cap": True},
-    "batch 128, cap, patience": {"model": "ae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": 10, "cap": True},
+    "batch 128, cap, patience": {
+        "model": "ae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": 10, "cap": True,
+    },
     "VAE, batch 128, cap": {"model": "vae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": None, "cap": True},
     "wide, batch 128, cap": {
         "model": "ae", "batch": 128, "epochs": 100, "patience": None, "cap": True, "hidden": (128, 64),
