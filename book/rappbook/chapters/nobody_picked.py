@@ -8,7 +8,7 @@ from rapp import detectors
 from rappbook.chapters.adbench import CANDIDATES, halves_of
 
 BEFORE, DEFAULT, VAE = "today", "wide, batch 128, cap", "VAE, batch 128, cap"  # the study's names of three candidates
-NETWORKS = {DEFAULT: "RaPP's AE", VAE: "RaPP's VAE"}
+NETWORKS = {DEFAULT: "RaPP's AE", VAE: "RaPP's narrow VAE"}
 SCORES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP", "5th neighbour": "5th neighbour"}
 REPORTED = {
     "KNN": "k-th neighbour", "LOF": "Local outlier factor", "OCSVM": "One-class SVM", "IForest": "Isolation forest",
