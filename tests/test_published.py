@@ -62,3 +62,13 @@ def test_published_scores_give_the_cells_auroc_again(monkeypatch, tmp_path, caps
     again = published.from_scores()
     assert again["score"].tolist() == found["score"].tolist()
     np.testing.assert_allclose(again[["auroc", "aupr"]], found[["auroc", "aupr"]], atol=1e-6)
+
+
+def test_every_published_row_can_be_traced_and_stands_once():
+    for path in (ROOT / "book" / "results").rglob("*.csv"):
+        found = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if "commit" in found:
+            clean = found["commit"].str.fullmatch(r"[0-9a-f]{7,40}")  # "+" stands for files that no commit has
+            assert clean.all(), f"{path.name}: rows of {set(found.loc[~clean, 'commit'])}: commit first, then train"
+        if path.parent.name == "results" and "commit" in found:
+            assert not found.duplicated([*cells.KEY, "score"]).any(), path.name
