@@ -40,9 +40,12 @@ def test_environment_yml_installs_what_make_installs():
 def test_every_dependency_is_pinned_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] + [name for extra in project["optional-dependencies"].values() for name in extra]
-    pins = [line.split("==")[0] for line in (ROOT / ".constraints.txt").read_text().splitlines()]
-    normal = [re.sub(r"[-_.]+", "-", name).lower() for name in pins]
-    assert len(normal) == len(set(normal))
+    pins = [Requirement(line) for line in (ROOT / ".constraints.txt").read_text().splitlines()]
+    for python in ("3.11", "3.15"):  # the newest lacks wheels of what the oldest needs, and the other way round
+        here = [pin.name for pin in pins if not pin.marker or pin.marker.evaluate({"python_version": python})]
+        normal = [re.sub(r"[-_.]+", "-", name).lower() for name in here]
+        assert len(normal) == len(set(normal))
+        assert len(normal) == len({re.sub(r"[-_.]+", "-", pin.name).lower() for pin in pins})
     for requirement in wanted:
         assert re.match(r"[\w.-]+", requirement)[0].lower() in normal, requirement
 
@@ -56,6 +59,8 @@ def test_every_pin_runs_on_the_oldest_python_that_we_promise():
     seen = set()
     for line in (ROOT / ".constraints.txt").read_text().splitlines():
         pin = Requirement(line)
+        if pin.marker and not pin.marker.evaluate({"python_version": oldest}):
+            continue
         try:
             wants = metadata.metadata(pin.name).get("Requires-Python") or ""
         except metadata.PackageNotFoundError:
@@ -100,7 +105,7 @@ def test_the_house_is_slim():
     rapp, book = ROOT / "rapp", ROOT / "book" / "rappbook"
     assert lines_of(*(rapp / f"{name}.py" for name in method)) <= 1950
     assert lines_of(*rapp.rglob("*.py")) <= 7275
-    assert lines_of(*rapp.rglob("*.py"), *book.rglob("*.py")) <= 11620
+    assert lines_of(*rapp.rglob("*.py"), *book.rglob("*.py")) <= 11770
 
 
 def test_walls():
