@@ -23,9 +23,8 @@ def places(imports: Mapping[str, set[str]]) -> dict[str, tuple[float, float]]:
     for _ in range(8):  # enough for the order to settle
         y = 0.0
         for level in levels:
-            x = {name: float(np.mean([at.get(other, (0.0, 0.0))[0] for other in touches[name] or [name]]))
-                 for name in level}  # fmt: skip
-            order = sorted(level, key=lambda name, x=x: (x[name], name))
+            x = [float(np.mean([at.get(other, (0.0, 0.0))[0] for other in touches[name] or [name]])) for name in level]
+            order = [name for _, name in sorted(zip(x, level, strict=True))]
             n_rows = -(-len(order) // IN_A_ROW)
             for row in range(n_rows):
                 part = order[row::n_rows]
@@ -37,7 +36,7 @@ def places(imports: Mapping[str, set[str]]) -> dict[str, tuple[float, float]]:
 
 
 def plan(imports: Mapping[str, set[str]], packages: set[str]) -> Figure:
-    """A box for each module, floor by floor, and an arrow from each to those that it imports, the implied ones left out.
+    """A box for each module, floor by floor, and an arrow to each that it imports, unless a chain leads there anyway.
 
     Args:
         imports: module → those that it imports.
@@ -57,15 +56,15 @@ def plan(imports: Mapping[str, set[str]], packages: set[str]) -> Figure:
             ax.add_patch(arrow)
     for name, (x, y) in at.items():
         colour = PACKAGE if name in packages else MODULE
-        corner = x - WIDTH / 2, y - HEIGHT / 2
-        shape = "round,pad=0,rounding_size=0.08"
-        ax.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=colour, edgecolor="none", zorder=2))
+        corner, shape = (x - WIDTH / 2, y - HEIGHT / 2), "round,pad=0,rounding_size=0.08"
+        box = FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=colour, edgecolor="none", zorder=2)
+        ax.add_patch(box)
         word = name.partition(".")[2] + ("/" if name in packages else "") or name
         ax.text(x, y, word, ha="center", va="center", fontsize=10, color=style.ON_COLOUR, zorder=3)
     half = IN_A_ROW / 2 + 0.05
     for floor in set(heights.values()):
-        y = np.mean(list({at[name][1] for name in at if heights[name] == floor}))
-        ax.text(-half - 0.12, y, str(floor), ha="center", va="center", fontsize=9, color="#4d4d4d")
+        middle = float(np.mean(list({at[name][1] for name in at if heights[name] == floor})))
+        ax.text(-half - 0.12, middle, str(floor), ha="center", va="center", fontsize=9, color="#4d4d4d")
     ax.set(xlim=(-half - 0.2, half), ylim=(-0.35, high + 0.35))
     ax.axis("off")
     return figure
