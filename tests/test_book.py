@@ -314,6 +314,15 @@ def test_every_link_of_the_whole_site_leads_somewhere(sites):
                 assert (file.parent / path).exists(), (file, target)
 
 
+def test_no_page_loads_anything_from_elsewhere(sites):
+    """Nor those that no test opens in a browser, such as the search's."""
+    loads = re.compile(r"<(?:script|img|iframe|link|source|video|audio)\b[^>]*\b(?:src|srcset|href)=\"(?:https?:)?//[^>]*")
+    for file in sites.rglob("*.html"):
+        assert loads.findall(file.read_text(encoding="utf-8")) == [], file
+    for file in sites.rglob("*.css"):
+        assert not re.search(r"(?:url\(|@import)[\s\"']*(?:https?:)?//", file.read_text(encoding="utf-8")), file
+
+
 def test_another_build_of_the_book_keeps_the_reruns(sites, make):
     result = make("book", "PROFILE=tiny", f"BUILD={sites.parent}", "DATASETS=digits", "PARAMS=seeds=2")
     assert result.returncode == 0, result.stdout + result.stderr
