@@ -139,8 +139,8 @@ def architecture_filled(text: str, staged: Path) -> str:
     heights = architecture.floors(imports)
     lines = ["| floor | module | what it holds |", "| --- | --- | --- |"]
     for name in sorted(imports, key=lambda name: (-heights[name], name)):
-        file = paths[name].relative_to(BOOK.parent).as_posix().removesuffix("__init__.py")
-        lines.append(f"| {heights[name]} | `{file}` | {architecture.purpose(paths[name])} |")
+        word = plan_of_house.word(name, packages)
+        lines.append(f"| {heights[name]} | `{word}` | {architecture.purpose(paths[name])} |")
     return text.replace("{{ modules }}", "\n".join(lines))
 
 

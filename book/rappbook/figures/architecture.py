@@ -35,6 +35,11 @@ def places(imports: Mapping[str, set[str]]) -> dict[str, tuple[float, float]]:
     return at
 
 
+def word(name: str, packages: set[str]) -> str:
+    """What a box is called: ``pathway``, ``data/``, or ``rapp`` for its face."""
+    return name.partition(".")[2] + ("/" if name in packages else "") or name
+
+
 def plan(imports: Mapping[str, set[str]], packages: set[str]) -> Figure:
     """A box for each module, floor by floor, and an arrow to each that it imports, unless a chain leads there anyway.
 
@@ -59,8 +64,7 @@ def plan(imports: Mapping[str, set[str]], packages: set[str]) -> Figure:
         corner, shape = (x - WIDTH / 2, y - HEIGHT / 2), "round,pad=0,rounding_size=0.08"
         box = FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=colour, edgecolor="none", zorder=2)
         ax.add_patch(box)
-        word = name.partition(".")[2] + ("/" if name in packages else "") or name
-        ax.text(x, y, word, ha="center", va="center", fontsize=10, color=style.ON_COLOUR, zorder=3)
+        ax.text(x, y, word(name, packages), ha="center", va="center", fontsize=10, color=style.ON_COLOUR, zorder=3)
     half = IN_A_ROW / 2 + 0.05
     for floor in set(heights.values()):
         middle = float(np.mean(list({at[name][1] for name in at if heights[name] == floor})))
