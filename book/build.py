@@ -62,9 +62,9 @@ def full_scale() -> str:
     table = pd.concat(paper_tables.runs(part).assign(source=source) for source, part in parts.items()).fillna("–")
     trained = table["epochs"].astype(str) + " epochs" + table.pop("precision").map(lambda name: name and f", {name}")
     trained = trained.where(table.pop("epochs") > 0, "not stated")
-    table.insert(1, "trained", trained)
     table.insert(0, "source", table.pop("source"))
-    table["runs"] = table["runs"].astype(object).where(table["trained"] != "not stated", "–")
+    table["runs"] = table.pop("runs").astype(object).where(trained != "not stated", "–")
+    table["trained"] = trained  # last, so that a phone shows the scores
     return table.to_markdown(index=False, disable_numparse=True)
 
 

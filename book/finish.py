@@ -16,6 +16,7 @@ from rappbook.figures.style import PAPER
 
 IMAGE = re.compile(r"<img\b[^>]*?\bsrc=\"([^\"]+\.svg)\"[^>]*>")
 DOWNLOAD = re.compile(r'(<a href="_sources/[^"]+") target="_blank"')
+BLUE = re.compile(r"#0(?:173|072)b2")  # of normal samples and of the input's side: rapp.css lightens it on a dark page
 GREY = re.compile(r"#([0-9a-f]{2})\1\1(?![0-9a-f])")  # "#4d4d4d"
 
 
@@ -76,6 +77,7 @@ def in_page(svg: str, alt: str, prefix: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=\bid=\")|(?<=href=\"#)|(?<=url\(#)", prefix, svg)
     svg = GREY.sub(_share_of_ink, svg.replace(PAPER, "none"))
+    svg = BLUE.sub(r"var(--rapp-x, \g<0>)", svg)
     view = re.search(r"viewBox=\"[\d. ]+\"", svg)
     head = f'<svg class="drawing" role="img" aria-label="{alt}" {view[0] if view else ""}>'
     return re.sub(r"\s*\n\s*", " ", head + svg[svg.index(">") + 1 :]).strip()

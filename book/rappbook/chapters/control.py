@@ -16,10 +16,17 @@ from rapp.threads import pinned
 WAYS = {
     "input, x − x̂, squared": "reconstruction error",
     "input, x − x̂, whitened": "",
-    "hidden, h − ĥ, squared": "SAP without the input",
-    "hidden, h − ĥ, whitened": "NAP without the input",
+    "hidden, h − ĥ, squared": "SAP of the hidden layers",
+    "hidden, h − ĥ, whitened": "NAP of the hidden layers",
     "hidden, h alone, whitened": "Mahalanobis distance of h",
 }
+STEPS = {
+    "hidden layers in place of the input, squared": (2, 0),
+    "hidden layers in place of the input, whitened": (3, 1),
+    "whitening, of the input": (1, 0),
+    "whitening, of hidden layers": (3, 2),
+    "h − ĥ in place of h alone, whitened": (3, 4),
+}  # what is done → line of ``WAYS`` after it, and before it
 
 
 @pinned(SCORING_THREADS)
@@ -41,17 +48,39 @@ def _hidden(model: Autoencoder, x: Tensor) -> Tensor:
     return torch.cat(encode(model.encoder, x)[0][1:], dim=1)
 
 
-def table(trials: Sequence[Trial], target: str) -> pd.DataFrame:
+def found(trials: Sequence[Trial]) -> pd.DataFrame:
+    """A line for each trial: its target, and the AUROC of each of ``WAYS``."""
+    return pd.DataFrame([aurocs(trial) | {"target": trial.cell.target} for trial in trials])
+
+
+def table(runs: pd.DataFrame, target: str) -> pd.DataFrame:
     """Mean ± std of each way: of the target class over its seeds, and over the other classes, one run each.
+
+    Args:
+        runs: as ``found`` returns them.
+        target: the class.
 
     Returns:
         compared, also called, and a column for each of the two, as text.
     """
-    found = pd.DataFrame([aurocs(trial) | {"target": trial.cell.target} for trial in trials])
-    mine, others = found[found["target"] == target], found[found["target"] != target]
     shown = pd.DataFrame({"compared": list(WAYS), "also called": list(WAYS.values())})
-    shown[f"this class, {len(mine)} seeds"] = [evaluation.in_words(mine[way]) for way in WAYS]
-    if len(others):
-        names = f"{others['target'].nunique()} other classes, one run each"
-        shown[names] = [evaluation.in_words(others.groupby("target")[way].mean()) for way in WAYS]
+    for name, part in _groups(runs, target).items():
+        shown[name] = [evaluation.in_words(part[way]) for way in WAYS]
     return shown
+
+
+def steps(runs: pd.DataFrame, target: str) -> pd.DataFrame:
+    """Mean ± std of what each of ``STEPS`` changes in a run's AUROC, in the columns of ``table``."""
+    ways, shown = list(WAYS), pd.DataFrame({"step": list(STEPS)})
+    for name, part in _groups(runs, target).items():
+        changes = [part[ways[after]] - part[ways[before]] for after, before in STEPS.values()]
+        shown[name] = [f"{c.mean():+.3f}" + (f" ± {c.std():.3f}" if len(c) > 1 else "") for c in changes]
+    return shown
+
+
+def _groups(runs: pd.DataFrame, target: str) -> dict[str, pd.DataFrame]:
+    mine, others = runs[runs["target"] == target], runs[runs["target"] != target]
+    groups = {f"this class, {len(mine)} seeds": mine}
+    if len(others):
+        groups[f"{others['target'].nunique()} other classes, one run each"] = others
+    return groups

@@ -42,13 +42,12 @@ def reconstructions(
 def energy(energies: np.ndarray, errors: np.ndarray, is_novel: np.ndarray) -> Figure:
     """How the error of a sample goes with its energy; all (N,)."""
     figure, ax = style.subplots(figsize=(6.4, 3.6))
+    flat = len(energies) > 3000  # as a picture, which is smaller; drawn points take the colours of a dark page
     for kind, colour, rows in (("normal", style.NORMAL, ~is_novel), ("novel", style.NOVEL, is_novel)):
-        ax.scatter(
-            energies[rows], errors[rows], s=9, color=colour, alpha=0.45, linewidths=0, label=kind, rasterized=True
-        )
+        ax.scatter(energies[rows], errors[rows], s=9, c=[colour], alpha=0.5, linewidths=0, label=kind, rasterized=flat)
         ax.axvline(np.median(energies[rows]), color=colour, linestyle="--", linewidth=1.2)
     ax.set(xlabel="energy ‖x‖²", ylabel="error ‖x − x̂‖²", yscale="log")
-    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center")
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=2, markerscale=2.5, loc="outside upper center")
     return figure
 
 

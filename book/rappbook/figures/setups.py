@@ -22,7 +22,7 @@ def boundaries(
     """
     figure, axes = style.subplots(1, 2, figsize=(6.8, 3.6), sharex=True, sharey=True)
     for ax, (title, values) in zip(axes, panels.items(), strict=True):
-        ax.contourf(*grid, values > 0, levels=[-0.5, 0.5, 1.5], colors=["white", "0.9"])
+        ax.contourf(*grid, values > 0, levels=[0.5, 1.5], colors=["0.9"])
         ax.contour(*grid, values, levels=[0], colors="black", linewidths=1.5)
         for points, colour, marker, label in (
             (normal, style.NORMAL, "o", "normal"),
