@@ -36,19 +36,19 @@ def leading(pca: PCA, d: Rows) -> Rows:
         return np.cumsum(squares(pca, d) / pca.singular_values_.astype(np.float64) ** 2, axis=1)
 
 
-def shrunk(pca: PCA, d: Rows, intensities: Rows) -> Rows:
-    """Squared Mahalanobis distances of rows d (N, D) by shrunk covariances, (N, len(intensities)).
+def shrunk(pca: PCA, d: Rows, deltas: Rows) -> Rows:
+    """Squared Mahalanobis distances of rows d (N, D) by shrunk covariances, (N, len(deltas)).
 
     Args:
         pca: the training rows' decomposition.
         d: rows to score.
-        intensities: intensities in (0, 1].
+        deltas: shares δ in (0, 1].
     """
     p2 = squares(pca, d)
     beyond = np.maximum(((d.astype(np.float64) - pca.mean_) ** 2).sum(1) - p2.sum(1), 0)  # outside all K directions
     variances = pca.singular_values_.astype(np.float64) ** 2 / pca.n_samples_
     mean = variances.sum() / d.shape[1]
-    scores = [p2 @ (1 / ((1 - intensity) * variances + intensity * mean)) + beyond / (intensity * mean) for intensity in intensities]
+    scores = [p2 @ (1 / ((1 - delta) * variances + delta * mean)) + beyond / (delta * mean) for delta in deltas]
     return np.stack(scores, axis=1)
 
 
@@ -59,8 +59,8 @@ def by_rank(d_fit: Rows, d: Rows, independent: int) -> Rows:
 
 def by_ledoit_wolf(d_fit: Rows, d: Rows) -> Rows:
     """Squared Mahalanobis distances (N,) of rows d by rows d_fit's covariance, shrunk as Ledoit and Wolf choose."""
-    intensity = ledoit_wolf_shrinkage(d_fit.astype(np.float64))
-    return shrunk(decompose(d_fit), d, np.array([intensity]))[:, 0]
+    delta = ledoit_wolf_shrinkage(d_fit.astype(np.float64))
+    return shrunk(decompose(d_fit), d, np.array([delta]))[:, 0]
 
 
 def per_batch(d: Rows, size: int, score: Callable[[Rows, Rows], Rows], seed: int = 0) -> Rows:
