@@ -20,7 +20,7 @@ LAYERS = pd.DataFrame(
 PER_CLASS = pd.DataFrame({"target": ["0", "1", "1"], "auroc": [0.9, 0.3, 0.4]})
 THEIRS = pd.DataFrame({"target": ["0", "1"], "auroc": [0.95, 0.45]})
 CLOUD = RNG.normal(size=(30, 2))
-CUTS_BY_ROWS = pd.DataFrame({"rows": [9, 9, 99, 99], "kept": [1, 5] * 2, "alpha": [0.1, 0.5] * 2, "auroc": 0.6})
+CUTS_BY_ROWS = pd.DataFrame({"rows": [9, 9, 99, 99], "kept": [1, 5] * 2, "delta": [0.1, 0.5] * 2, "auroc": 0.6})
 GRID = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
 FIGURES = {
     "reconstructions": lambda: reconstruction.reconstructions(

@@ -3,10 +3,10 @@
 All start from one singular value decomposition of the training differences, scikit-learn's ``PCA``, which yields
 
     NAP by the first k directions   Σ_{i≤k} p_i² / σ_i²        with p_i the component of d − μ along direction i,
-    NAP by a shrunk covariance      Σ_i p_i² / λ_i(α)          with λ_i(α) = (1 − α) σ_i²/N + α m, m = Σ σ_i² / (N D),
+    NAP by a shrunk covariance      Σ_i p_i² / v_i(δ)          with v_i(δ) = (1 − δ) σ_i²/N + δ v, v = Σ σ_i² / (N D),
 
-for shrinking towards m·I (Ledoit & Wolf, 2004) keeps the directions and changes their variances alone. Directions that
-no training row has (N ≤ D) count with the variance α m. A plain SVD, as in the known code, divides by every singular
+for shrinking towards v·I (Ledoit & Wolf, 2004) keeps the directions and changes their variances alone. Directions that
+no training row has (N ≤ D) count with the variance δ v. A plain SVD, as in the known code, divides by every singular
 value, and so is the case k = K. ``rapp.pathway.Whitening`` is the one to use; these are for looking into it.
 """
 
@@ -36,19 +36,19 @@ def leading(pca: PCA, d: Rows) -> Rows:
         return np.cumsum(squares(pca, d) / pca.singular_values_.astype(np.float64) ** 2, axis=1)
 
 
-def shrunk(pca: PCA, d: Rows, alphas: Rows) -> Rows:
-    """Squared Mahalanobis distances of rows d (N, D) by shrunk covariances, (N, len(alphas)).
+def shrunk(pca: PCA, d: Rows, deltas: Rows) -> Rows:
+    """Squared Mahalanobis distances of rows d (N, D) by shrunk covariances, (N, len(deltas)).
 
     Args:
         pca: the training rows' decomposition.
         d: rows to score.
-        alphas: intensities in (0, 1].
+        deltas: shares δ in (0, 1].
     """
     p2 = squares(pca, d)
     beyond = np.maximum(((d.astype(np.float64) - pca.mean_) ** 2).sum(1) - p2.sum(1), 0)  # outside all K directions
     variances = pca.singular_values_.astype(np.float64) ** 2 / pca.n_samples_
     mean = variances.sum() / d.shape[1]
-    scores = [p2 @ (1 / ((1 - alpha) * variances + alpha * mean)) + beyond / (alpha * mean) for alpha in alphas]
+    scores = [p2 @ (1 / ((1 - delta) * variances + delta * mean)) + beyond / (delta * mean) for delta in deltas]
     return np.stack(scores, axis=1)
 
 
@@ -59,8 +59,8 @@ def by_rank(d_fit: Rows, d: Rows, independent: int) -> Rows:
 
 def by_ledoit_wolf(d_fit: Rows, d: Rows) -> Rows:
     """Squared Mahalanobis distances (N,) of rows d by rows d_fit's covariance, shrunk as Ledoit and Wolf choose."""
-    alpha = ledoit_wolf_shrinkage(d_fit.astype(np.float64))
-    return shrunk(decompose(d_fit), d, np.array([alpha]))[:, 0]
+    delta = ledoit_wolf_shrinkage(d_fit.astype(np.float64))
+    return shrunk(decompose(d_fit), d, np.array([delta]))[:, 0]
 
 
 def per_batch(d: Rows, size: int, score: Callable[[Rows, Rows], Rows], seed: int = 0) -> Rows:

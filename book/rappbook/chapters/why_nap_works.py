@@ -52,7 +52,7 @@ def whitening_sweep(
 
     Returns:
         way, rows, value, auroc, seed. The ways: "directions" (value: how many leading ones are kept), "rank" (all that
-        are independent), "plain" (every one that the SVD returns), "shrinkage" (value: α) and "chosen" (by Ledoit and
+        are independent), "plain" (every one that the SVD returns), "shrinkage" (value: δ) and "chosen" (by Ledoit and
         Wolf's formula).
     """
     order = np.random.default_rng(trial.cell.seed).permutation(len(d))
@@ -61,12 +61,12 @@ def whitening_sweep(
         fitted = whole if whole is not None and n == len(d) else whitenings.decompose(d[order[:n]])
         most, kept_all = len(fitted.singular_values_), independent(trial, n)
         kept = np.unique([*np.geomspace(1, kept_all, 25).astype(int), max(1, kept_all // 2), kept_all])
-        alphas = np.append(np.geomspace(1e-6, 1, 13), ledoit_wolf_shrinkage(d[order[:n]].astype(np.float64)))
-        by_k, by_alpha = whitenings.leading(fitted, d_test), whitenings.shrunk(fitted, d_test, alphas)
+        deltas = np.append(np.geomspace(1e-6, 1, 13), ledoit_wolf_shrinkage(d[order[:n]].astype(np.float64)))
+        by_k, by_delta = whitenings.leading(fitted, d_test), whitenings.shrunk(fitted, d_test, deltas)
         ways = [("directions", k, by_k[:, k - 1]) for k in kept]
         ways += [("rank", kept_all, by_k[:, kept_all - 1]), ("plain", most, by_k[:, most - 1])]
-        ways += [("shrinkage", alpha, by_alpha[:, i]) for i, alpha in enumerate(alphas[:-1])]
-        ways += [("chosen", alphas[-1], by_alpha[:, -1])]
+        ways += [("shrinkage", delta, by_delta[:, i]) for i, delta in enumerate(deltas[:-1])]
+        ways += [("chosen", deltas[-1], by_delta[:, -1])]
         found = [(way, n, value, evaluation.auroc(trial.split.is_novel, scores)) for way, value, scores in ways]
         parts.append(pd.DataFrame(found, columns=["way", "rows", "value", "auroc"]))
     return pd.concat(parts, ignore_index=True).assign(seed=trial.cell.seed)

@@ -124,7 +124,7 @@ def error_against_auroc(rows: pd.DataFrame) -> Figure:
 def mean_of_two(one: np.ndarray, other: np.ndarray, answer: np.ndarray, image_shape: tuple[int, int]) -> Figure:
     """Two images and an answer to "one of the two", (n_features,) each, with their mean squared errors as answers."""
     figure, axes = style.subplots(1, 3, figsize=(5.4, 2.2))
-    for ax, (name, image) in zip(axes, {"$a$": one, "$b$": other, "answer": answer}.items(), strict=True):
+    for ax, (name, image) in zip(axes, {"$x_1$": one, "$x_2$": other, "answer": answer}.items(), strict=True):
         _image(ax, image, image_shape)
         error = (np.square(image - one).sum() + np.square(image - other).sum()) / 2
         ax.set(title=name, xlabel=f"error {error:.1f}")
@@ -134,7 +134,7 @@ def mean_of_two(one: np.ndarray, other: np.ndarray, answer: np.ndarray, image_sh
 X, Z, MADE = (0.17, 0.86), (0.5, 0.3), (0.83, 0.86)  # places of x, its latent vector and the image made of that
 WAYS = {  # method → names of encoder and generator, of the image made, of what joins both; what is compared; the price
     "AnoGAN": ("", "$G$", "$G(z)$", "search", "pixels, and\nfeatures of $D$", "many steps an image"),
-    "f-AnoGAN": ("$E$", "$G$", "$G(E(x))$", "", "pixels, and\nfeatures of the critic", "one pass"),
+    "f-AnoGAN": ("$g$", "$G$", "$G(g(x))$", "", "pixels, and\nfeatures of the critic", "one pass"),
     "GPND": ("$g$", "$f$", "$f(g(x))$", "", "the distance $r$, and\nhow usual $z$ is", "one pass and slopes of $f$"),
 }
 

@@ -35,7 +35,7 @@ def training(histories: Mapping[tuple[str, str], tuple[list[dict], list[dict]]])
     for ax in (before, after):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     before.set(title="autoencoder", xlabel="epoch", ylabel="squared error of an image", yscale="log")
-    after.set(title="Deep SVDD", xlabel="epoch", ylabel="mean $d^2$", yscale="log")
+    after.set(title="Deep SVDD", xlabel="epoch", ylabel="mean squared distance", yscale="log")
     figure.legend(*after.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
     return figure
 
@@ -58,7 +58,7 @@ def collapse(rows: pd.DataFrame) -> Figure:
     axes[0].set_yscale(
         "symlog", linthresh=rows["loss"].iloc[0]
     )  # above the loss as trained logarithmic, linear to zero
-    axes[0].set(ylabel="mean $d^2$ of training rows", ylim=(0, None))
+    axes[0].set(ylabel="mean square, training rows", ylim=(0, None))
     axes[1].set(ylabel="AUROC", ylim=(0, 1.03))
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center")
     return figure

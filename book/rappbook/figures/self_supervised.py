@@ -85,7 +85,7 @@ def confusions(panels: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
     """Which transformation is taken for which.
 
     Args:
-        panels: title → (T, T) mean probabilities, row: what was done, column: the answer.
+        panels: title → (m, m) mean probabilities, row: what was done, column: the answer.
         names: of the transformations.
     """
     figure, axes = style.subplots(len(panels), 1, figsize=(5.4, 4.6 * len(panels)), sharex=True, squeeze=False)

@@ -33,22 +33,22 @@ def cuts(directions: pd.DataFrame, shrinkage: pd.DataFrame, chosen: pd.DataFrame
 
     Args:
         directions: rows (training rows that were used), kept, auroc.
-        shrinkage: rows, alpha, auroc.
-        chosen: rows, alpha, auroc at the intensity that Ledoit and Wolf's formula chooses.
+        shrinkage: rows, delta, auroc.
+        chosen: rows, delta, auroc at the intensity that Ledoit and Wolf's formula chooses.
     """
     figure, axes = style.subplots(1, 2, figsize=(6.8, 3.9), sharey=True)
     sizes = sorted(directions["rows"].unique())
     colours = dict(zip(sizes, sns.color_palette("viridis_r", len(sizes) + 1)[1:], strict=True))
-    for ax, rows, x in ((axes[0], directions, "kept"), (axes[1], shrinkage, "alpha")):
+    for ax, rows, x in ((axes[0], directions, "kept"), (axes[1], shrinkage, "delta")):
         for size, line in zip(sizes, (":", "-.", "--", "-")[-len(sizes) :], strict=True):
             mean = rows[rows["rows"] == size].groupby(x)["auroc"].mean()
             ax.plot(mean.index, mean, line, color=colours[size], label=f"{size:,}", linewidth=2)
         style.coin(ax)
         ax.set_xscale("log")
     for size, part in chosen.groupby("rows"):
-        axes[1].scatter(part["alpha"].mean(), part["auroc"].mean(), s=60, marker="D", color=colours[size], zorder=3)
+        axes[1].scatter(part["delta"].mean(), part["auroc"].mean(), s=60, marker="D", color=colours[size], zorder=3)
     axes[0].set(xlabel="leading directions kept", ylabel="AUROC")
-    axes[1].set(xlabel=r"shrinkage intensity $\alpha$")
+    axes[1].set(xlabel=r"shrinkage intensity $\delta$")
     handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, title="training rows", frameon=False, ncols=4, loc="outside upper center")
     return figure
