@@ -20,7 +20,6 @@ import yaml
 
 import finish
 import keys as book_keys
-import made
 from execute import locked, title
 from rapp.grid import cells
 from rapp.models import MODELS
@@ -294,11 +293,12 @@ def swap(new: Path, out: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """One checksum over all files of a folder and over the code that decides how they are rendered."""
-    sha = hashlib.sha256(b"".join(Path(str(code)).read_bytes() for code in (__file__, finish.__file__, made.__file__)))
-    for path in sorted(folder.rglob("*")):
+    """One checksum over all files of a folder, the code that decides how they are rendered and the rows that they link to."""
+    sha = hashlib.sha256()
+    code = [BOOK / f"{name}.py" for name in ("build", "finish", "made", "traces", "traced_tables")]
+    for path in [*sorted(folder.rglob("*")), *code, *sorted(book_keys.row_files())]:
         if path.is_file():
-            sha.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+            sha.update(str(path).removeprefix(str(folder)).encode() + b"\0" + path.read_bytes())
     return sha.hexdigest()[:24]
 
 

@@ -47,6 +47,17 @@ def with_sources(text: str, notebook: Path) -> str:
     return text
 
 
+def given(notebook: Path) -> dict[str, str]:
+    """What an executed notebook was run with, of all that decides which published rows it shows; {} without one."""
+    if not notebook.exists():
+        return {}
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    code = "\n".join("".join(cell["source"]) for cell in content["cells"] if "parameters" in _tags(cell))
+    found = dict(re.findall(r"^(dataset|results|protocol) = [\"'](.*?)[\"']", code, re.MULTILINE))
+    now = content["metadata"].get("papermill", {}).get("parameters", {})
+    return found | {name: str(now[name]) for name in ("dataset", "results", "protocol") if now.get(name)}
+
+
 def _tags(cell: dict) -> set[str]:
     return set(cell["metadata"].get("tags", []))
 
