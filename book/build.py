@@ -20,6 +20,7 @@ import yaml
 
 import finish
 import keys as book_keys
+import made
 from execute import locked, title
 from rapp.grid import cells
 from rapp.models import MODELS
@@ -45,6 +46,9 @@ def glance(notebook: Path, staged: Path) -> str:
                 )
             elif "text/markdown" in data:
                 parts.append(data["text/markdown"])
+            else:
+                continue
+            parts.append(made.elsewhere(cell, notebook))
     return "\n\n".join(parts)
 
 
@@ -63,7 +67,14 @@ def full_scale() -> str:
     table.insert(1, "trained", trained)
     table.insert(0, "source", table.pop("source"))
     table["runs"] = table["runs"].astype(object).where(table["trained"] != "not stated", "–")
-    return table.to_markdown(index=False, disable_numparse=True)
+    reads = "results/table2.csv, paper/reimplementation_runs.csv, paper/mnist_per_digit.csv"
+    again = "<code>make row ID=…</code>, with an ID of the rows"
+    return table.to_markdown(index=False, disable_numparse=True) + made.by(full_scale, reads, again)
+
+
+def networks_made() -> str:
+    """What made the playground's numbers, as Markdown."""
+    return made.by(playground_filled, "results/playground/networks.csv", "<code>make playground</code>, then make book")
 
 
 def playground_filled(text: str) -> str:
@@ -77,6 +88,7 @@ def playground_filled(text: str) -> str:
         numbers[part] = f"{table[f'n_{part}'].min():,} to {table[f'n_{part}'].max():,}"
     numbers["moved"] = f"{np.ceil(1e3 * (table['auroc'] - table['auroc shipped']).abs().max()) / 1e3:.3f}"
     numbers["playground"] = table[shown].replace({"score": names}).to_markdown(index=False, floatfmt=".3f")
+    numbers["made"] = networks_made()
     for name, value in numbers.items():
         text = text.replace(f"{{{{ {name} }}}}", value)
     return text
@@ -122,7 +134,8 @@ def replication_filled(text: str) -> str:
     ]
     cost = f"The published rows of the paper's profile: {'; '.join(told)} (one after the other, on shared machines)."
     sizes = [f"{name.upper()} {sum(p.numel() for p in kind(784).parameters()):,}" for name, kind in MODELS.items()]
-    text = text.replace("{{ judged }}", judged).replace("{{ cost }}", cost)
+    line = made.by(replication_filled, "results/table2.csv, paper/table2.csv", "<code>make rows</code>, then make book")
+    text = text.replace("{{ judged }}", judged + line).replace("{{ cost }}", cost + line)
     return text.replace("{{ parameters }}", f"the paper's network on 28 × 28 pixels: {', '.join(sizes)}")
 
 
@@ -224,6 +237,7 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     text = intro or (staged / "intro.md").read_text(encoding="utf-8")
     glances = "\n\n".join(part for path in shown if (part := glance(path, staged)))
     text = text.replace("{{ glance }}", glances).replace("{{ full scale }}", full_scale())
+    text = text.replace("{{ networks made }}", networks_made())
     (staged / "intro.md").write_text(text, encoding="utf-8")
     page = staged / "playground.md"
     page.write_text(playground_filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -62,7 +62,7 @@ def _above(text: str) -> dict[str, str]:
 
 
 def _plain(markup: str) -> str:
-    return html.unescape(re.sub(r"<[^>]+>", "", markup)).replace("\xa0", " ").strip()
+    return html.unescape(re.sub(r"<[^>]+>", "", markup)).replace("\xa0", " ").replace("’", "'").strip()
 
 
 def _table(markup: str, page: Page, above: dict[str, str], sections: dict) -> str:
