@@ -47,6 +47,9 @@ def glance(notebook: Path, staged: Path) -> str:
                 )
             elif "text/markdown" in data:
                 parts.append(data["text/markdown"])
+            else:
+                continue
+            parts.append(made.elsewhere(cell, notebook))
     return "\n\n".join(parts)
 
 
@@ -65,7 +68,14 @@ def full_scale() -> str:
     table.insert(0, "source", table.pop("source"))
     table["runs"] = table.pop("runs").astype(object).where(trained != "not stated", "–")
     table["trained"] = trained  # last, so that a phone shows the scores
-    return table.to_markdown(index=False, disable_numparse=True)
+    reads = "results/table2.csv, paper/reimplementation_runs.csv, paper/mnist_per_digit.csv"
+    again = "<code>make row ID=…</code>, with an ID of the rows"
+    return table.to_markdown(index=False, disable_numparse=True) + made.by(full_scale, reads, again)
+
+
+def networks_made() -> str:
+    """What made the playground's numbers, as Markdown."""
+    return made.by(playground_filled, "results/playground/networks.csv", "<code>make playground</code>, then make book")
 
 
 def playground_filled(text: str) -> str:
@@ -79,6 +89,7 @@ def playground_filled(text: str) -> str:
         numbers[part] = f"{table[f'n_{part}'].min():,} to {table[f'n_{part}'].max():,}"
     numbers["moved"] = f"{np.ceil(1e3 * (table['auroc'] - table['auroc shipped']).abs().max()) / 1e3:.3f}"
     numbers["playground"] = table[shown].replace({"score": names}).to_markdown(index=False, floatfmt=".3f")
+    numbers["made"] = networks_made()
     for name, value in numbers.items():
         text = text.replace(f"{{{{ {name} }}}}", value)
     return text
@@ -124,7 +135,8 @@ def replication_filled(text: str) -> str:
     ]
     cost = f"The published rows of the paper's profile: {'; '.join(told)} (one after the other, on shared machines)."
     sizes = [f"{name.upper()} {sum(p.numel() for p in kind(784).parameters()):,}" for name, kind in MODELS.items()]
-    text = text.replace("{{ judged }}", judged).replace("{{ cost }}", cost)
+    line = made.by(replication_filled, "results/table2.csv, paper/table2.csv", "<code>make rows</code>, then make book")
+    text = text.replace("{{ judged }}", judged + line).replace("{{ cost }}", cost + line)
     return text.replace("{{ parameters }}", f"the paper's network on 28 × 28 pixels: {', '.join(sizes)}")
 
 
@@ -242,6 +254,7 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     text = intro or (staged / "intro.md").read_text(encoding="utf-8")
     glances = "\n\n".join(part for path in shown if (part := glance(path, staged)))
     text = text.replace("{{ glance }}", glances).replace("{{ full scale }}", full_scale())
+    text = text.replace("{{ networks made }}", networks_made())
     (staged / "intro.md").write_text(text, encoding="utf-8")
     page = staged / "playground.md"
     page.write_text(playground_filled(page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -313,11 +326,12 @@ def swap(new: Path, out: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """One checksum over all files of a folder and over the code that decides how they are rendered."""
-    sha = hashlib.sha256(b"".join(Path(str(code)).read_bytes() for code in (__file__, finish.__file__, made.__file__)))
-    for path in sorted(folder.rglob("*")):
+    """One checksum over all files of a folder, the code that decides how they are rendered and the rows that they link to."""
+    sha = hashlib.sha256()
+    code = [BOOK / f"{name}.py" for name in ("build", "finish", "made", "traces", "traced_tables")]
+    for path in [*sorted(folder.rglob("*")), *code, *sorted(book_keys.row_files())]:
         if path.is_file():
-            sha.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+            sha.update(str(path).removeprefix(str(folder)).encode() + b"\0" + path.read_bytes())
     return sha.hexdigest()[:24]
 
 

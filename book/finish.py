@@ -12,7 +12,9 @@ from typing import Any
 import yaml
 
 import made
+import traces
 from rappbook.figures.style import PAPER
+from traced_tables import Page
 
 IMAGE = re.compile(r"<img\b[^>]*?\bsrc=\"([^\"]+\.svg)\"[^>]*>")
 DOWNLOAD = re.compile(r'(<a href="_sources/[^"]+") target="_blank"')
@@ -34,6 +36,11 @@ def finish(site: Path, citation: Path) -> None:
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')  # it holds links
         if (notebook := site / "_sources" / f"{page.stem}.ipynb").exists():
             text = made.with_sources(text, notebook)
+        if (site / "_sources").exists():  # not what is to be printed
+            text, rows = traces.with_links(text, Page(page.stem, **made.given(notebook)))
+            if rows:
+                (site / "_rows").mkdir(exist_ok=True)
+                (site / "_rows" / page.name).write_text(rows, encoding="utf-8")
         text = DOWNLOAD.sub(r"\1 download", text)  # else a server that calls a notebook JSON has it shown as text
         page.write_text(text.replace("</head>", f"{tags}</head>", 1), encoding="utf-8")
 

@@ -1,29 +1,35 @@
 """A line under every output of a rendered notebook that leads to what made it: cell, code, command, rows, commit."""
 
 import html
+import inspect
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
+from rapp import provenance
 from rapp.data.user_table import is_table
+from traced_tables import TABLES
 
+END = "how-this-page-was-made"  # the section that closes every chapter
 OUTPUT = '<div class="cell_output docutils container">'
-READS = {  # of rappbook.published → under book/
-    r"(our_rows|committed|has_rows)\(": "results/{rows}",
-    r"full_scale\(|our_rows\(\"paper\"": "results/table2.csv",
-    r"all_rows\(": "results/*.csv",
-    r"ablations\(": "results/ablations/*.csv",
-    r"from_scores\(": "results/scores/*.csv.gz",
-    r"per_class\(": "paper/mnist_per_digit.csv",
-    r"means\(": "paper/table2.csv, paper/reimplementation.csv",
-    r"reimplementation_runs\(": "paper/reimplementation_runs.csv",
+READS = {  # what a page's code calls → what it reads, under book/
+    r"published\.(our_rows\(results|committed|has_rows)": "results/{rows}",
+    r"published\.(full_scale|our_rows\(\"paper\")|ranking\.more_samples": "results/table2.csv",
+    r"published\.all_rows|ranking\.reported": "results/*.csv",
+    r"published\.ablations": "results/ablations/*.csv",
+    r"published\.adbench": "results/adbench/rows.csv",
+    r"published\.from_scores": "results/scores/*.csv.gz",
+    r"published\.per_class": "paper/mnist_per_digit.csv",
+    r"published\.means|paper_tables\.table2": "paper/table2.csv",
+    r"published\.means": "paper/reimplementation.csv",
+    r"published\.reimplementation_runs": "paper/reimplementation_runs.csv",
+    r"paper_tables\.table3|\"table3\.csv\"": "paper/table3.csv",
+    r"\"rivals\.csv\"|ranking\.reported": "paper/rivals.csv",
+    r"\"adbench_reported\.csv\"": "paper/adbench_reported.csv",
 }
-TRACE = (
-    "A number of ours is the mean over the rows that agree with it in dataset, setting, model, score and target (over "
-    "all targets where it names none); each row has its commit, device and seconds, and <code>make row ID=…</code> "
-    "trains it again."
-)
+TRACE = "A number with a dotted line under it leads to the rows of which it is the mean."
 
 
 def with_sources(text: str, notebook: Path) -> str:
@@ -45,6 +51,17 @@ def with_sources(text: str, notebook: Path) -> str:
         end = _end(text, start)
         text = text[:end] + _line(cell, notebook, about) + text[end:]
     return text
+
+
+def given(notebook: Path) -> dict[str, str]:
+    """What an executed notebook was run with, of all that decides which published rows it shows; {} without one."""
+    if not notebook.exists():
+        return {}
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    code = "\n".join("".join(cell["source"]) for cell in content["cells"] if "parameters" in _tags(cell))
+    found = dict(re.findall(r"^(dataset|results|protocol) = [\"'](.*?)[\"']", code, re.MULTILINE))
+    now = content["metadata"].get("papermill", {}).get("parameters", {})
+    return found | {name: str(now[name]) for name in ("dataset", "results", "protocol") if now.get(name)}
 
 
 def _tags(cell: dict) -> set[str]:
@@ -81,20 +98,58 @@ def _about(content: dict, notebook: Path) -> str:
         said = f"Run at commit <code>{commit}</code>. {said}"
     code = "\n".join("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")
     rows = "quick.csv" if 'results = "quick"' in code or given.get("profile") == "quick" else "table2.csv"
-    reads = [files.format(rows=rows) for name, files in READS.items() if re.search(rf"published\.({name})", code)]
+    reads = [files.format(rows=rows) for name, files in READS.items() if re.search(name, code)]
     if reads and not is_table(str(given.get("dataset", ""))):  # of somebody's own table no rows are published
         said += f" The page reads, under <code>book/</code>: {html.escape(', '.join(dict.fromkeys(reads)))}."
-    if 'results = "' in code:
+    if notebook.stem in TABLES:
         said += f" {TRACE}"
+    end = "".join(_shown(cell) for cell in content["cells"] if "made-with" in _tags(cell))
+    if took := re.search(r"^\| seconds +\| *(.*?) *\|$", end, re.MULTILINE):
+        said += f' Seconds: {html.escape(took[1])} (<a href="{notebook.stem}.html#{END}">settings, device, versions</a>).'
     return said
 
 
-def _line(cell: dict, notebook: Path, about: str) -> str:
+def _shown(cell: dict) -> str:
+    """What a cell shows as Markdown."""
+    outputs = [output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", [])]
+    return "\n".join("".join(text) for text in outputs)
+
+
+def _line(cell: dict, notebook: Path, about: str, page: str = "") -> str:
     seconds = cell["metadata"].get("papermill", {}).get("duration")
     took = f", in {seconds:.1f} s" if seconds is not None else ""
-    code = html.escape("".join(cell["source"]))
-    source = f"<pre>{code}</pre>" if _tags(cell) & {"remove-input"} else ""
-    cell_of = f'<code>{cell["id"]}</code> of <a href="_sources/{notebook.name}" download>notebooks/{notebook.name}</a>'
-    return (
-        f'<details class="rapp-made"><summary>made by</summary><p>Cell {cell_of}{took}. {about}</p>{source}</details>'
-    )
+    source = f'<a href="_sources/{notebook.name}" download>notebooks/{notebook.name}</a>{page}'
+    code = "".join(cell["source"]) if page or _tags(cell) & {"remove-input"} else ""
+    return details(f"Cell <code>{cell['id']}</code> of {source}{took}. {about}", code)
+
+
+def details(said: str, code: str = "") -> str:
+    """The line: HTML that says what made an output, and code that the page does not show elsewhere."""
+    shown = f"<pre>{html.escape(code)}</pre>" if code else ""
+    return f'<details class="rapp-made"><summary>made by</summary><p>{said}</p>{shown}</details>'
+
+
+def elsewhere(cell: dict, notebook: Path) -> str:
+    """Such a line, as Markdown, for an output that is shown on another page, too."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    page = f' (<a href="{notebook.stem}.html">its page</a>)'
+    return _markdown(_line(cell, notebook, _about(content, notebook), page))
+
+
+def by(function: Callable, reads: str, again: str) -> str:
+    """Such a line, as Markdown, for what one of the book's functions fills in.
+
+    Args:
+        function: which.
+        reads: the files that it reads, under ``book/``.
+        again: the command that makes what is in these files.
+    """
+    file = Path(inspect.getfile(function)).name
+    said = f"Function <code>{function.__name__}</code> of <code>book/{file}</code>"
+    said += f" at commit <code>{commit}</code>" if (commit := provenance.commit()) else ""
+    said += f". It reads, under <code>book/</code>: {html.escape(reads)}. Again: {again}. {TRACE}"
+    return _markdown(details(said, inspect.getsource(function)))
+
+
+def _markdown(markup: str) -> str:
+    return f"\n\n``````{{raw}} html\n{markup}\n``````\n"
