@@ -105,7 +105,8 @@ def _about(content: dict, notebook: Path) -> str:
         said += f" {TRACE}"
     end = "".join(_shown(cell) for cell in content["cells"] if "made-with" in _tags(cell))
     if took := re.search(r"^\| seconds +\| *(.*?) *\|$", end, re.MULTILINE):
-        said += f' Seconds: {html.escape(took[1])} (<a href="{notebook.stem}.html#{END}">settings, device, versions</a>).'
+        settings = f'<a href="{notebook.stem}.html#{END}">settings, device, versions</a>'
+        said += f" Seconds: {html.escape(took[1])} ({settings})."
     return said
 
 

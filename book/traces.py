@@ -16,19 +16,34 @@ from traced_tables import TABLES, Line, Page, Trace
 
 NUMBER = re.compile(r"[+-]?\d[\d,]*\.\d+(?:\s±\s\d+\.\d+)?")
 HEADING = re.compile(r"<h[1-4]>(.*?)</h[1-4]>|<p>(.*?)</p>", re.DOTALL)
-CONDITIONS = ("protocol", "dataset", "setting", "model", "method", "score", "target", "profile", "changes",
-              "contamination", "table", "unseen", "source", "seed")  # columns, in the order in which a query names them
+CONDITIONS = (
+    "protocol",
+    "dataset",
+    "setting",
+    "model",
+    "method",
+    "score",
+    "target",
+    "profile",
+    "changes",
+    "contamination",
+    "table",
+    "unseen",
+    "source",
+    "seed",
+)  # columns, in the order in which a query names them
 SHOWN = ("auroc", "epochs", "seconds", "seconds_per_1000", "device", "precision", "torch", "commit")
 HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Rows behind {title}</title>
 <meta name="viewport" content="width=device-width"><meta name="robots" content="noindex"><style>
-:root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }} body {{ margin: 1rem auto; max-width: 75rem;
-padding: 0 1rem; }} h2 {{ font-size: 1.05rem; margin-top: 2.5rem; overflow-wrap: anywhere; }} div {{ overflow-x: auto; }}
+:root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }} body {{ margin: 1rem auto;
+max-width: 75rem; padding: 0 1rem; }} h2 {{ font-size: 1.05rem; margin-top: 2.5rem; overflow-wrap: anywhere; }}
+div {{ overflow-x: auto; }}
 td, th {{ text-align: left; padding: 0 .8em 0 0; white-space: nowrap; font-size: .85rem; }}
 section:target {{ outline: 2px solid; outline-offset: .6rem; }}</style></head><body><main>
-<h1>Rows behind {title}</h1><p><a href="../{page}.html">Back to the page</a>. Each section has the published rows of which
-a number on that page is the mean. <em>line</em> counts the lines of the file, the header being line 1. {again}</p>
+<h1>Rows behind {title}</h1><p><a href="../{page}.html">Back to the page</a>. Each section has the published rows of
+which a number on that page is the mean. <em>line</em> counts the lines of the file, the header being line 1. {again}</p>
 """
-ROW = "Where a row has an <em>ID</em>, <code>make row ID=\"…\"</code> trains it again and compares."
+ROW = 'Where a row has an <em>ID</em>, <code>make row ID="…"</code> trains it again and compares.'
 
 
 def with_links(text: str, page: Page) -> tuple[str, str]:
@@ -58,7 +73,8 @@ def _above(text: str) -> dict[str, str]:
     """The last heading, and the last paragraph, in front of a table."""
     found = list(HEADING.finditer(text))
     heading = next((_plain(each[1]) for each in reversed(found) if each[1]), "")
-    return {"heading": heading.rstrip("#"), "before": next((_plain(each[2]) for each in reversed(found) if each[2]), "")}
+    before = next((_plain(each[2]) for each in reversed(found) if each[2]), "")
+    return {"heading": heading.rstrip("#"), "before": before}
 
 
 def _plain(markup: str) -> str:

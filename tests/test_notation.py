@@ -1,4 +1,4 @@
-"""The book's symbols: each that an equation uses stands once in book/notation.md, beside the place that uses it first."""
+"""Each symbol that an equation of the book uses stands once in book/notation.md, beside the place that uses it first."""
 
 import json
 import re
@@ -7,15 +7,13 @@ import yaml
 
 from tests.conftest import ROOT
 
-GREEK = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi "
-    "varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell"
-).split()
+GREEK = """alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi
+    varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell""".split()  # noqa: SIM905
 SYMBOL = re.compile(r"(?:\\(hat|tilde|bar)\s*)?(\\[A-Za-z]+|[A-Za-z])(?:_(\{[^{}]*\}|\\[a-z]+|\w))?")
 
 
 def symbols(formula):
-    """The symbols of a formula in LaTeX; all of h_1, h_j and h_{\\ell-1} are "h_i", and an index after a comma is none."""
+    """The symbols of a formula in LaTeX: h_1, h_j and h_{\\ell-1} are all "h_i", an index after a comma is none."""
     formula = re.sub(r"\\class\{[\w-]+\}|\\(?:begin|end)\{\w+\}", "", formula)
     formula = re.sub(r"_\\text\{(\w+)\}", r"_{\1}", formula)
     formula = re.sub(r"\\text\{[^{}]*\}", "", formula)
