@@ -4,8 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rapp import RaPP
 from rapp.data import DataError, load
 from rapp.data.adbench import AT_LEAST, AT_MOST, tables
+from rappbook import published
+from rappbook.chapters import adbench as study
+from rappbook.chapters import nobody_picked
 
 
 def write(folder, name, n, n_novel, **changes):
@@ -95,3 +99,46 @@ def test_the_real_tables():
         assert set(data.y.tolist()) == {"0", "1"}, name
         assert len(data) <= AT_MOST
         assert bool(data.notes) == data.partial == (len(data) == AT_MOST)
+
+
+def test_candidates_are_networks_of_their_own_whatever_the_defaults_are():
+    """Rows can be computed again when the estimator's defaults have changed."""
+    x = np.random.default_rng(0).normal(size=(60, 8))
+    for name, params in study.NETWORKS.items():
+        options = {key: value for key, value in params.items() if key != "cap"}
+        fitted = RaPP(bottleneck=2, epochs=1, **options).fit(x)
+        assert {"model", "batch"} < set(params)
+        assert fitted.architecture_[3] == 3, name
+        assert fitted.architecture_[4] == ([128, 64] if "wide" in name else None), name
+
+
+def test_the_defaults_are_what_the_rule_takes_from_the_committed_rows():
+    rows = published.adbench("shuffled")
+    half = rows["table"].map(study.halves_of(rows["table"].unique()))
+    assert nobody_picked.chosen(rows[half == 1]) == nobody_picked.DEFAULT
+    assert set(nobody_picked.left_out(rows)) < set(rows["table"])
+    defaults = RaPP(epochs=1).fit(np.random.default_rng(0).normal(size=(60, 8)))
+    params = study.CANDIDATES[nobody_picked.DEFAULT]
+    assert (defaults.model, defaults.batch) == (params["model"], params["batch"])
+    assert tuple(defaults.architecture_[4]) == params["hidden"]
+
+
+def test_dtes_split_cuts_in_the_files_order_fills_small_tables_up_and_shuffles_large_ones():
+    x, y = np.arange(2_000.0)[:, None], np.arange(2_000) % 10 == 0
+    train, test, is_novel = study.unshuffled(x, y, 0, 2_000)
+    assert (len(train), is_novel.sum()) == (900, 200)
+    assert train.max() < test[~is_novel].min()
+    train, test, is_novel = study.unshuffled(x[:100], y[:100], 0, 100)
+    assert len(train) + len(test) == 1_000
+    assert set(train.ravel()) & set(test[~is_novel].ravel())
+    train, test, is_novel = study.unshuffled(x, y, 0, 60_000)
+    assert (len(train), len(test), is_novel.sum()) == (900, 1_100, 200)
+    assert train.max() > test[~is_novel].min()
+    assert not set(train.ravel()) & set(test.ravel())
+
+
+def test_the_right_split_draws_the_rows_that_train():
+    x, y = np.arange(100.0)[:, None], np.arange(100) >= 90
+    train, test, is_novel = study.shuffled(x, y, 0, 100)
+    assert (len(train), is_novel.sum(), len(np.unique(np.concatenate([train, test])))) == (45, 10, 100)
+    assert not np.array_equal(train, study.shuffled(x, y, 1, 100)[0])

@@ -1,4 +1,4 @@
-"""Each symbol that an equation of the book uses stands once in book/notation.md, beside the place that uses it first."""
+"""Each symbol of the book's equations stands once in book/notation.md, beside the place that uses it first."""
 
 import json
 import re
@@ -7,8 +7,8 @@ import yaml
 
 from tests.conftest import ROOT
 
-GREEK = """alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi
-    varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell""".split()  # noqa: SIM905
+GREEK = """alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon
+    phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell""".split()  # noqa: SIM905
 SYMBOL = re.compile(r"(?:\\(hat|tilde|bar)\s*)?(\\[A-Za-z]+|[A-Za-z])(?:_(\{[^{}]*\}|\\[a-z]+|\w))?")
 
 

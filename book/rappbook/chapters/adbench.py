@@ -41,17 +41,17 @@ SEEDS = 5
 NEIGHBOUR = 5  # whose distance among pathway differences is the open question's score
 # Parameters of ``RaPP``; "cap" is the study's: the code is at most half as wide as the table.
 CANDIDATES: dict[str, dict] = {
-    "today": {"model": "ae", "n_layers": 3, "batch": 32, "epochs": 100, "patience": None},
-    "batch 128": {"model": "ae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": None},
-    "batch 128, cap": {"model": "ae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": None, "cap": True},
-    "batch 128, cap, patience": {
-        "model": "ae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": 10, "cap": True,
-    },
-    "VAE, batch 128, cap": {"model": "vae", "n_layers": 3, "batch": 128, "epochs": 100, "patience": None, "cap": True},
-    "wide, batch 128, cap": {
-        "model": "ae", "batch": 128, "epochs": 100, "patience": None, "cap": True, "hidden": (128, 64),
-    },
-}  # fmt: skip
+    "today": {"model": "ae", "n_layers": 3, "batch": 32},
+    "batch 128": {"model": "ae", "n_layers": 3, "batch": 128},
+    "batch 128, cap": {"model": "ae", "n_layers": 3, "batch": 128, "cap": True},
+    "batch 128, cap, patience": {"model": "ae", "n_layers": 3, "batch": 128, "patience": 10, "cap": True},
+    "VAE, batch 128, cap": {"model": "vae", "n_layers": 3, "batch": 128, "cap": True},
+    "wide, batch 128, cap": {"model": "ae", "hidden": (128, 64), "batch": 128, "cap": True},
+}
+# Computed when the choice was made, and no candidate: what the default makes of a VAE.
+AFTERWARDS: dict[str, dict] = {"VAE, wide, batch 128, cap": CANDIDATES["wide, batch 128, cap"] | {"model": "vae"}}
+NETWORKS = CANDIDATES | AFTERWARDS
+FILLED, SAMPLED = 1_000, 50_000  # rows; of fewer and of more, DTE's repository draws
 RIVALS = ("knn", "gmm", "lof", "ocsvm", "iforest", "pca", "ecod")
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # training rows, test rows, which of the test rows are novel
 
@@ -61,38 +61,40 @@ def halves_of(names: Iterable[str]) -> dict[str, int]:
     return {name: 1 + i % 2 for i, name in enumerate(sorted(names, key=str.lower))}
 
 
-def shuffled(x: np.ndarray, y: np.ndarray, seed: int) -> Arrays:
+def shuffled(x: np.ndarray, y: np.ndarray, seed: int, size: int) -> Arrays:
     """A random half of the normal rows trains; the other half and all anomalies test. x (N, d), y (N,) bool."""
     normal = np.random.default_rng(seed).permutation(np.flatnonzero(~y))
+    return halved(x, y, normal)
+
+
+def unshuffled(x: np.ndarray, y: np.ndarray, seed: int, size: int) -> Arrays:
+    """The split of DTE's repository (``data_generator.py``): the first half of the normal rows in the file trains.
+
+    Before that, a table of fewer than 1,000 rows is drawn with replacement up to 1,000, so that twins lie on both
+    sides, and one of more than 50,000 is drawn from without putting back, which shuffles it. x (N, d), y (N,) bool;
+    ``size`` is the table's in the file, before it was cut to what x has.
+    """
+    random = np.random.RandomState(seed)
+    if size < FILLED or size > SAMPLED:
+        drawn = random.choice(np.arange(len(y)), max(len(y), FILLED), replace=size < FILLED)
+        x, y = x[drawn], y[drawn]
+    return halved(x, y, np.flatnonzero(~y))
+
+
+def halved(x: np.ndarray, y: np.ndarray, normal: np.ndarray) -> Arrays:
+    """The first half of some rows to train on; the others, and where y (N,) is true, to test."""
     train, rest = np.split(normal, [round(len(normal) / 2)])
     test = np.concatenate([rest, np.flatnonzero(y)])
     return x[train], x[test], y[test]
 
 
-def unshuffled(x: np.ndarray, y: np.ndarray, seed: int) -> Arrays:
-    """The split of DTE's repository (``data_generator.py``): the first half of the normal rows in the file trains.
-
-    Before that, a table of fewer than 1,000 rows is drawn with replacement up to 1,000, so that twins lie on both
-    sides. One of more than 50,000 is drawn from there, which shuffles it; here it has been cut to 10,000, in order: a
-    departure. x (N, d), y (N,) bool.
-    """
-    random = np.random.RandomState(seed)
-    if len(y) < 1000:
-        drawn = random.choice(np.arange(len(y)), 1000, replace=True)
-        x, y = x[drawn], y[drawn]
-    normal = np.flatnonzero(~y)
-    train, rest = np.split(normal, [round(0.5 * len(normal))])
-    test = np.concatenate([rest, np.flatnonzero(y)])
-    return x[train], x[test], y[test]
-
-
-PROTOCOLS: dict[str, Callable[[np.ndarray, np.ndarray, int], Arrays]] = {"shuffled": shuffled, "DTE": unshuffled}
+PROTOCOLS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], Arrays]] = {"shuffled": shuffled, "DTE": unshuffled}
 
 
 def of_candidate(name: str, arrays: Arrays, seed: int) -> Iterator[dict]:
     """A row for each score of an autoencoder: along its pathway, and the distance among its differences."""
     train, test, is_novel = arrays
-    params = dict(CANDIDATES[name])
+    params = {"epochs": 100, "patience": None} | NETWORKS[name]
     width = bottleneck(train)
     if params.pop("cap", False):
         width = min(width, max(1, train.shape[1] // 2))
@@ -135,7 +137,9 @@ def of_rival(name: str, arrays: Arrays, seed: int) -> Iterator[dict]:
 def rows(protocol: str, table: str, seed: int, methods: list[str]) -> pd.DataFrame:
     """A row for each method and score of one table and seed."""
     whole = data.load(PREFIX + table)
-    train, test, is_novel = PROTOCOLS[protocol](whole.x, whole.y == "1", seed)
+    with np.load(tables()[table]) as file:
+        size = len(file["y"])  # before it was cut
+    train, test, is_novel = PROTOCOLS[protocol](whole.x, whole.y == "1", seed, size)
     scaler = StandardScaler().fit(train)
     arrays = scaler.transform(train), scaler.transform(test), is_novel
     about = {"n_train": len(train), "n_test": len(test), "n_novel": is_novel.sum(), "n_features": train.shape[1]}
@@ -144,7 +148,7 @@ def rows(protocol: str, table: str, seed: int, methods: list[str]) -> pd.DataFra
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few rows: such tables are part of the collection
         for method in methods:
-            of = of_candidate if method in CANDIDATES else of_rival
+            of = of_candidate if method in NETWORKS else of_rival
             keys = dict(zip(KEYS, (protocol, table, seed, method), strict=True))
             found += [keys | about | row for row in of(method, arrays, seed)]
     return pd.DataFrame(found)
@@ -175,7 +179,7 @@ def main() -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, default="shuffled")
     parser.add_argument("--half", type=int, choices=(1, 2), help="of the tables; both if not said")
     parser.add_argument("--tables", nargs="*", help="by name; all if not said")
-    parser.add_argument("--methods", nargs="*", default=[*CANDIDATES, *RIVALS])
+    parser.add_argument("--methods", nargs="*", default=[*NETWORKS, *RIVALS])
     parser.add_argument("--seeds", type=int, default=SEEDS)
     args = parser.parse_args()
     chosen = [name for name, half in halves_of(tables()).items() if args.half in (None, half)]
