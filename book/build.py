@@ -326,7 +326,7 @@ def swap(new: Path, out: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """One checksum over a folder's files, the code that decides how they are rendered and the rows that they link to."""
+    """One checksum over a folder's files, the code that decides how they are rendered and the rows behind them."""
     sha = hashlib.sha256()
     code = [BOOK / f"{name}.py" for name in ("build", "finish", "made", "traces", "traced_tables")]
     for path in [*sorted(folder.rglob("*")), *code, *sorted(book_keys.row_files())]:

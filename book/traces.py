@@ -41,7 +41,7 @@ div {{ overflow-x: auto; }}
 td, th {{ text-align: left; padding: 0 .8em 0 0; white-space: nowrap; font-size: .85rem; }}
 section:target {{ outline: 2px solid; outline-offset: .6rem; }}</style></head><body><main>
 <h1>Rows behind {title}</h1><p><a href="../{page}.html">Back to the page</a>. Each section has the published rows of
-which a number on that page is the mean. <em>line</em> counts the lines of the file, the header being line 1. {again}</p>
+which a number on that page is the mean. <em>line</em> counts the lines of the file; the header is line 1. {again}</p>
 """
 ROW = 'Where a row has an <em>ID</em>, <code>make row ID="…"</code> trains it again and compares.'
 
