@@ -109,7 +109,7 @@ def test_candidates_are_networks_of_their_own_whatever_the_defaults_are():
         fitted = RaPP(bottleneck=2, epochs=1, **options).fit(x)
         assert {"model", "batch"} < set(params)
         assert fitted.architecture_[3] == 3, name
-        assert fitted.architecture_[4] == ([128, 64] if "wide" in name else None), name
+        assert fitted.architecture_[4] == ((128, 64) if "wide" in name else None), name
 
 
 def test_the_defaults_are_what_the_rule_takes_from_the_committed_rows():
@@ -120,7 +120,7 @@ def test_the_defaults_are_what_the_rule_takes_from_the_committed_rows():
     defaults = RaPP(epochs=1).fit(np.random.default_rng(0).normal(size=(60, 8)))
     params = study.CANDIDATES[nobody_picked.DEFAULT]
     assert (defaults.model, defaults.batch) == (params["model"], params["batch"])
-    assert tuple(defaults.architecture_[4]) == params["hidden"]
+    assert defaults.architecture_[4] == params["hidden"]
 
 
 def test_dtes_split_cuts_in_the_files_order_fills_small_tables_up_and_shuffles_large_ones():
