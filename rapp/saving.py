@@ -48,6 +48,15 @@ def save_whitening(whitening: Whitening, folder: str | PathLike) -> None:
 
     Raises:
         ValueError: it is not fitted.
+
+    Examples:
+        >>> import tempfile
+        >>> import rapp
+        >>> import torch
+        >>> folder = tempfile.mkdtemp()
+        >>> rapp.save_whitening(rapp.Whitening().fit([torch.eye(3)]), folder)
+        >>> rapp.load(folder).n_rows
+        3
     """
     if not whitening.n_rows:
         raise ValueError("this Whitening is not fitted: call Pathway.fit(x_train) first")

@@ -3,6 +3,11 @@
 Golan and El-Yaniv, Deep Anomaly Detection Using Geometric Transformations, NeurIPS 2018 (arXiv:1805.10917). Settings
 that the paper leaves open were read in the authors' code: filling by reflection with the edge pixel repeated, a weight
 decay on all parameters, the initial guess of the Dirichlet fit and when it stops.
+
+Examples:
+    >>> from rapp.detectors.self_supervised import differences, transformed
+    >>> round(differences([[1, 0], [0, 0]])["180°"], 3), len(transformed([1.0, 0.0, 0.0, 0.0], (2, 2)))
+    (1.0, 16)
 """
 
 import math
@@ -85,10 +90,7 @@ def transformed(row: np.ndarray, image_shape: tuple[int, int]) -> dict[str, np.n
 
 
 def differences(image: np.ndarray) -> dict[str, float]:
-    """How much an image (height, width) in [0, 1] differs from each of its flips and rotations, by name.
-
-    The squared difference relative to the sum of both squares, summed over pixels: 0 is none, 1 no overlap.
-    """
+    """Σ(x − t(x))² / Σ(x² + t(x)²) of an image x (height, width) in [0, 1], by t: flips and rotations. 1: no overlap."""
     x = squares(torch.as_tensor(image, dtype=torch.float64)[None, None]) / 2 + 0.5
     total = 2 * x.square().sum()
     return {t.name: ((x - t(x)).square().sum() / total).item() for t in transforms()[1:]}
