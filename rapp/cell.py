@@ -12,9 +12,9 @@ class Cell:
     """All that decides a trial but the data."""
 
     config: Any  #: of its detector: a ``detectors.Config``
-    target: str
-    seed: int = 0
-    setting: str = "multimodal"
+    target: str  #: the novel class, or the normal one
+    seed: int = 0  #: of split and training
+    setting: str = "multimodal"  #: of ``splits.SETTINGS``
     novelty_ratio: float | None = None  #: None: the setting's own
     contamination: float = 0.0  #: share of novel rows in training and validation
 

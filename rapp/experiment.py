@@ -38,24 +38,24 @@ SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}  #: along the pathway, a
 class Trial:
     """A cell on a data set, its detector trained and the test rows scored."""
 
-    data: Dataset = field(repr=False)
-    cell: Cell
-    split: Split = field(repr=False)
+    data: Dataset = field(repr=False)  #: all of it
+    cell: Cell  #: what was asked for
+    split: Split = field(repr=False)  #: row numbers into the data
     features: np.ndarray = field(repr=False)  #: (N, n_features) float32, all rows as the detector sees them
     detector: Any = field(repr=False)  #: a ``detectors.base.Detector``; of an autoencoder a ``PathwayDetector``
-    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  #: of the test rows, higher = more novel
+    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  #: (n_test,) each, of the test rows
     seconds_per_1000: float = 0.0  #: that scoring took, of 1,000 rows
 
     def x(self, part: str) -> np.ndarray:
-        """The rows of ``train``, ``val`` or ``test``, (n, n_features) float32."""
+        """The rows of a part, ``train``, ``val`` or ``test``: (n, n_features) float32."""
         return self.features[getattr(self.split, part)]
 
     def tensor(self, part: str) -> Tensor:
-        """``x`` as an autoencoder takes it: in its dtype and on its device."""
+        """``x`` of a part as an autoencoder takes it, (n, n_features): in its dtype and on its device."""
         return self.detector.tensor(self.x(part))
 
     def scores_of(self, part: str) -> dict[str, np.ndarray]:
-        """Scores of the rows of ``train``, ``val`` or ``test``; those along a pathway in the paper's order."""
+        """Scores (n,) of a part's rows, by name; those along a pathway in the paper's order."""
         scores = self.detector.scores(self.x(part))
         return {name: scores[name] for name in (SCORES if set(scores) == set(SCORES) else scores)}
 

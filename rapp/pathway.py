@@ -212,7 +212,7 @@ class Pathway:
 
     @one_thread_if_forked()
     def fit(self, x_train: object) -> "Pathway":
-        """Fit NAP's normaliser on normal training rows (N, …), in one pass.
+        """Fit NAP's normaliser on normal training rows x_train (N, …), in one pass.
 
         Raises:
             ValueError: fewer than 2 rows; as ``score``.
@@ -256,16 +256,16 @@ class Pathway:
         return whole
 
     def calibrate(self, x: object) -> "Pathway":
-        """Keep the scores of normal rows (n, …) that trained nothing; p-values and decisions are made of them."""
+        """Keep the scores of normal rows x (n, …) that trained nothing; p-values and decisions are made of them."""
         self.normal = self.score(x)
         return self
 
     def p_value(self, x: object, score: str = "nap") -> np.ndarray:
-        """How unusual rows x (N, …) are among those of ``calibrate``, (N,); low = novel (``calibration.p_values``)."""
+        """How unusual rows x (N, …) are by a score among those of ``calibrate``: ``calibration.p_values``, (N,)."""
         return calibration.p_values(self._calibrated(score), self.score(x)[score])
 
     def predict(self, x: object, false_alarm_rate: float = 0.05, score: str = "nap") -> np.ndarray:
-        """Whether rows x (N, …) are novel, (N,) bool, at a rate of false alarms (``calibration.threshold``)."""
+        """Whether rows x (N, …) are novel by a score, (N,) bool, at a false_alarm_rate: ``calibration.threshold``."""
         return self.score(x)[score] > calibration.threshold(self._calibrated(score), false_alarm_rate)
 
     def _calibrated(self, score: str) -> np.ndarray:

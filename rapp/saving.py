@@ -44,7 +44,7 @@ def save(estimator: Any, folder: Path, **more: object) -> None:
 
 
 def save_whitening(whitening: Whitening, folder: str | PathLike) -> None:
-    """Write NAP's fitted normaliser, for a network of one's own; ``rapp.load(folder)`` reads it.
+    """Write NAP's fitted ``whitening``, for a network of one's own; ``rapp.load(folder)`` reads it.
 
     Raises:
         ValueError: it is not fitted.

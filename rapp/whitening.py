@@ -149,7 +149,7 @@ class Whitening:
 
     @classmethod
     def restored(cls, tensors: dict[str, Tensor], about: dict) -> "Whitening":
-        """A fitted normaliser from its ``state``."""
+        """A fitted normaliser from its ``state``: tensors of shapes (D,), (D, D − rank), (rank, rank), and about."""
         whitening = cls(cut=about["cut"])
         whitening.n_rows, whitening.rank = about["n_rows"], about["rank"]
         for name in ("order", "mu", "null", "lower"):

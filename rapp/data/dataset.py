@@ -31,14 +31,14 @@ class Dataset:
         (3, 'broken')
     """
 
-    name: str
+    name: str  #: as ``data.load`` takes it
     #: (N, n_features): images flattened, float32 in [0, 1]; tables float64 as they are
     x: np.ndarray = field(repr=False)
     y: np.ndarray = field(repr=False)  #: (N,) str, one of ``classes``
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  #: all that can occur in ``y``
     image_shape: tuple[int, int] | None  #: (height, width), or None for a table
-    source: str
-    licence: str
+    source: str  #: where the rows come from
+    licence: str  #: of the data
     citation: str  #: a key of book/references.bib; "" for people's own
     class_names: tuple[str, ...]  #: for people, as ``classes``
     notes: tuple[str, ...] = ()  #: what was left out on the way
@@ -65,5 +65,5 @@ class Dataset:
         raise DataError(f"target {value!r} is no class of {self.name}; allowed: {', '.join(self.classes)}")
 
     def class_name(self, label: str) -> str:
-        """The name that people use for a class."""
+        """The name that people use for a class, given its ``label``."""
         return self.class_names[self.classes.index(label)]

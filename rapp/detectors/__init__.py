@@ -49,7 +49,7 @@ Config = TrainingConfig | DetectorOptions  # all that decides a detector but dat
 class Known:
     """What a method's name stands for."""
 
-    detector: type[Detector]
+    detector: type[Detector]  #: its class
     title: str  #: for people
     chapter: str  #: the one that explains it
     scores: tuple[str, ...]  #: the ones compared with other methods', its own first

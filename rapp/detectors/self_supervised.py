@@ -83,14 +83,14 @@ def squares(images: Tensor) -> Tensor:
 
 
 def transformed(row: np.ndarray, image_shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """A row (n_features,) after each flip and rotation, then after each shift alone: name → (side, side)."""
+    """A row (n_features,) of image_shape after each flip and rotation, then each shift alone: name → (side, side)."""
     x = squares(torch.as_tensor(row)[None, None].view(1, 1, *image_shape))
     shifts = [t for t in transforms(x.shape[2] // 4) if not (t.flip or t.turns) and (t.down or t.right)]
     return {t.name: t(x)[0, 0].numpy() for t in (*transforms(), *shifts)}
 
 
 def differences(image: np.ndarray) -> dict[str, float]:
-    """Σ(x − t(x))² / Σ(x² + t(x)²) of an image x (height, width) in [0, 1], by t: flips and rotations. 1: no overlap."""
+    """Σ(x − t(x))² / Σ(x² + t(x)²) of an image x (height, width) in [0, 1], by t: flips, rotations. 1: no overlap."""
     x = squares(torch.as_tensor(image, dtype=torch.float64)[None, None]) / 2 + 0.5
     total = 2 * x.square().sum()
     return {t.name: ((x - t(x)).square().sum() / total).item() for t in transforms()[1:]}
