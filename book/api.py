@@ -1,6 +1,5 @@
 """What the reference's pages take from the code: the command line's help, the methods, docstrings by way of autodoc."""
 
-import dataclasses
 import io
 import os
 import re
@@ -12,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import stringify_annotation
 
 from rapp import cli
-from rapp.detectors import DETECTORS, PathwayDetector
+from rapp.detectors import DETECTORS, PathwayDetector, options
 
 WIDTH = "72"  # letters a line of help, for argparse would take those of the terminal
 WRITTEN_OUT = stringify_annotation(ArrayLike, "smart")  # as autodoc has it, a union of many
@@ -32,14 +31,15 @@ def helped(command: str) -> str:
 
 
 def methods() -> str:
-    """A table of the methods that ``detectors.make`` knows: name, title, chapter, options with their defaults."""
-    lines = ["| name | method | explained in | options and their defaults |", "| --- | --- | --- | --- |"]
+    """A table of the methods that ``detectors.make`` knows: name, title, chapter, options at the profile "paper"."""
+    lines = ["| name | method | chapter | options |", "| --- | --- | --- | --- |"]
     for name, method in DETECTORS.items():
-        values = {option.name: option.default for option in dataclasses.fields(method.detector)} | method.options
-        own = ", ".join(f"`{option}={values[option]!r}`" for option in method.allowed()) or "none"
         if method.detector is PathwayDetector:
-            own = "those of `rapp.config.TrainingConfig`"
-        lines.append(f"| `{name}` | {method.title} | {{doc}}`{method.chapter}` | {own} |")
+            own = "those of `TrainingConfig`, below"
+        else:
+            own = ", ".join(f"`{option}={value!r}`" for option, value in options(name).options) or "none"
+        chapter = f"[{method.chapter[:2]}]({method.chapter}.ipynb)"
+        lines.append(f"| `{name}` | {method.title} | {chapter} | {own} |")
     return "\n".join(lines)
 
 

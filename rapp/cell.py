@@ -11,11 +11,11 @@ from rapp.splits import Split, split
 class Cell:
     """All that decides a trial but the data."""
 
-    config: Any  #: of its detector: a ``detectors.Config``
+    config: Any  #: of its detector, a ``detectors.Config``
     target: str  #: the novel class, or the normal one
     seed: int = 0  #: of split and training
     setting: str = "multimodal"  #: of ``splits.SETTINGS``
-    novelty_ratio: float | None = None  #: None: the setting's own
+    novelty_ratio: float | None = None  #: of the test rows; None for the setting's own
     contamination: float = 0.0  #: share of novel rows in training and validation
 
     def split(self, data: Dataset) -> Split:

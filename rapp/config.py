@@ -90,13 +90,13 @@ class TrainingConfig:
     n_layers: int = 10  #: of encoder and decoder each
     bottleneck: int = 20  #: width k of the code
     hidden: tuple[int, ...] | None = None  #: the widths between input and code; None interpolates them
-    layers: str = "paper"  #: or "reimplementation": batch norm first, and on the last layers, too (``models``)
-    samples: int = 10  #: VAE: Monte-Carlo samples a step
+    layers: str = "paper"  #: or "reimplementation", with batch norm first, and on the last layers, too
+    samples: int = 10  #: Monte-Carlo samples a step, of a VAE
     epochs: int = 100  #: passes over the training rows
     batch: int = 256  #: rows a step
     lr: float = 1e-3  #: of Adam
     precision: str = "float32"  #: or "bfloat16" (autocast), "float64"
-    compile: bool = False  #: torch.compile: slower to start, faster a step
+    compile: bool = False  #: by torch.compile, which starts slower and steps faster
     threads: int = 2  #: pinned, for the last digits depend on it
     device: str = "auto"  #: "cuda" or "mps" where there is one, else "cpu"; or any of the three
 

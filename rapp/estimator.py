@@ -38,7 +38,7 @@ class CalibrationWarning(UserWarning):
     Examples:
         >>> import warnings
         >>> from rapp.estimator import CalibrationWarning
-        >>> warnings.simplefilter("error", CalibrationWarning)  # rather no detector than one of unknown rate
+        >>> warnings.simplefilter("error", CalibrationWarning)  # rather no detector
     """
 
 
@@ -90,8 +90,10 @@ class RaPP(OutlierMixin, BaseEstimator):
         >>> from rapp import RaPP
         >>> x = np.random.default_rng(0).normal(size=(1000, 4))
         >>> detector = RaPP(epochs=2, random_state=0).fit(x)
-        >>> detector.predict(x[:1] + 100), detector.scores(x[:3]).columns.tolist()
-        (array([-1]), ['recon', 'sap', 'nap'])
+        >>> detector.predict(x[:1] + 100)
+        array([-1])
+        >>> list(detector.scores(x[:3]))
+        ['recon', 'sap', 'nap']
     """
 
     def __init__(

@@ -4,9 +4,11 @@ Examples:
     >>> import pandas as pd
     >>> from rapp import evaluation
     >>> is_novel, scores = [False, False, True, True], [0.1, 0.3, 0.2, 0.4]
-    >>> evaluation.auroc(is_novel, scores), round(evaluation.aupr(is_novel, scores), 3)
-    (0.75, 0.833)
-    >>> evaluation.bootstrap_interval(is_novel, scores, n_resamples=100)  # four rows tell nothing
+    >>> evaluation.auroc(is_novel, scores)
+    0.75
+    >>> round(evaluation.aupr(is_novel, scores), 3)
+    0.833
+    >>> evaluation.bootstrap_interval(is_novel, scores, n_resamples=100)
     (0.0, 1.0)
     >>> round(evaluation.threshold([0.1, 0.2, 0.3], false_alarm_rate=0.5), 3)
     0.2

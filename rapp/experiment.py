@@ -5,7 +5,8 @@ Examples:
     >>> from rapp.experiment import SCORES, Cell, rows_of, run
     >>> digits = data.load("digits")
     >>> config = detectors.config_for("quick", digits, "pca")
-    >>> trials = run(digits, [Cell(config, target="1", seed=seed) for seed in (0, 1)])  # a Trial for each
+    >>> cells = [Cell(config, target="1", seed=seed) for seed in (0, 1)]
+    >>> trials = run(digits, cells)  # a Trial for each
     >>> rows_of(trials)[["model", "seed", "score"]]
       model  seed  score
     0   pca     0  recon

@@ -18,7 +18,7 @@ Examples:
     >>> from rapp import Whitening, nap, recon, sap
     >>> from rapp.pathway import project
     >>> x = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
-    >>> h, x_hat, h_hat = project([lambda x: 2 * x], lambda code: code / 4, x)  # x̂ = x / 2
+    >>> h, x_hat, h_hat = project([lambda x: 2 * x], lambda code: code / 4, x)
     >>> recon(x, x_hat)
     tensor([1.2500, 2.2500])
     >>> d = h[1] - h_hat[1]
@@ -132,10 +132,10 @@ class Pathway:
     Examples:
         >>> import torch
         >>> from rapp import Pathway
-        >>> encoder, decoder = torch.nn.Sequential(torch.nn.Linear(4, 2)), torch.nn.Linear(2, 4)
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Linear(2, 4)).eval()
         >>> x = torch.rand(50, 4)
-        >>> pathway = Pathway(encoder.eval(), decoder.eval()).fit(x[:20]).calibrate(x[20:40])
-        >>> {name: values.shape for name, values in pathway.score(x[40:]).items()}
+        >>> pathway = Pathway(net[:1], net[1]).fit(x[:20]).calibrate(x[20:40])
+        >>> {name: s.shape for name, s in pathway.score(x[40:]).items()}
         {'recon': (10,), 'sap': (10,), 'nap': (10,)}
         >>> pathway.predict(x[40:], false_alarm_rate=0.1).shape
         (10,)

@@ -15,6 +15,7 @@ from sphinx.pycode import ModuleAnalyzer
 
 import api
 import rapp
+from rapp import cli
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "book" / "api.md", ROOT / "book" / "api_methods.md"]
@@ -130,6 +131,19 @@ def test_examples_run(name, monkeypatch, tmp_path):
     with warnings.catch_warnings():
         result = doctest.DocTestRunner(verbose=False, optionflags=FLAGS).run(test)
     assert result.failed == 0
+
+
+def test_the_commands_run(monkeypatch, tmp_path):
+    rows = [f"{i % 7},{i % 11},{'ok' if i % 50 else 'broken'}\n" for i in range(200)]
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.csv", "new.csv"):
+        (tmp_path / name).write_text("".join(["width,height,state\n", *rows]))
+    page = (ROOT / "book" / "command_line.md").read_text(encoding="utf-8")
+    commands = re.findall(r"```sh\n\.venv/bin/rapp (.*)\n```", page)
+    assert [command.split()[0] for command in commands] == re.findall(r"{{ help of (\w+) }}", page)
+    for command in commands:
+        assert cli.main(command.split()) == 0
+    assert {"model", "scores.csv", "report.html", "cells"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_pages_hold_the_help_of_each_command_and_all_methods():

@@ -25,14 +25,14 @@ class Dataset:
     Examples:
         >>> import numpy as np
         >>> from rapp.data import Dataset
-        >>> y, classes = np.array(["ok", "ok", "broken"]), ("broken", "ok")
-        >>> mine = Dataset("mine", np.eye(3), y, classes, None, "our shop", "none", "", classes)
+        >>> x, y, both = np.eye(3), np.array(["ok", "ok", "broken"]), ("broken", "ok")
+        >>> mine = Dataset("mine", x, y, both, None, "our shop", "none", "", both)
         >>> len(mine), mine.target()
         (3, 'broken')
     """
 
     name: str  #: as ``data.load`` takes it
-    #: (N, n_features): images flattened, float32 in [0, 1]; tables float64 as they are
+    #: (N, n_features), images flattened, float32 in [0, 1]; tables float64 as they are
     x: np.ndarray = field(repr=False)
     y: np.ndarray = field(repr=False)  #: (N,) str, one of ``classes``
     classes: tuple[str, ...]  #: all that can occur in ``y``
@@ -42,8 +42,8 @@ class Dataset:
     citation: str  #: a key of book/references.bib; "" for people's own
     class_names: tuple[str, ...]  #: for people, as ``classes``
     notes: tuple[str, ...] = ()  #: what was left out on the way
-    normal: str | None = None  #: of two classes, the one that is always the normal one; None: any class can be
-    partial: bool = False  #: some of the published rows only: not for comparison with published numbers
+    normal: str | None = None  #: of two classes the one that is always normal; None where any can be
+    partial: bool = False  #: lacks some of the published rows, so its numbers compare with none
     features: tuple[str, ...] = ()  #: of a table of people's own, the columns' names
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ decay on all parameters, the initial guess of the Dirichlet fit and when it stop
 
 Examples:
     >>> from rapp.detectors.self_supervised import differences, transformed
-    >>> round(differences([[1, 0], [0, 0]])["180°"], 3), len(transformed([1.0, 0.0, 0.0, 0.0], (2, 2)))
+    >>> round(differences([[1, 0], [0, 0]])["90°"], 3), len(transformed([1.0, 0, 0, 0], (2, 2)))
     (1.0, 16)
 """
 
