@@ -23,8 +23,10 @@ from bs4 import BeautifulSoup
 import execute
 import keys
 import rerun
+import traces
 from rappbook import published
 from tests.conftest import CHROMIUM, PATIENCE, ROOT
+from traced_tables import Page
 
 pytestmark = pytest.mark.slow
 
@@ -524,6 +526,39 @@ def test_fifty_numbers_of_the_papers_tables_are_those_of_their_rows(book):
         text, part, name = found[i]
         assert text.split(" ")[0] == f"{part.loc[part['score'] == name.lower(), 'auroc'].mean():.3f}", (text, name)
     assert len(found) > 100
+
+
+def test_fifty_numbers_of_the_site_are_means_of_the_rows_they_lead_to(book):
+    """Numbers drawn from all pages, each made again from the file and the conditions that its link leads to."""
+    found, behind = [], {}
+    for page in (book / "html").glob("*.html"):
+        links = BeautifulSoup(page.read_text(), "html.parser").find_all("a", "rapp-rows")
+        found += [(page.stem, link.get_text(), link["data-of"], *link["href"].split("#")) for link in links]
+    assert {name for name, *_ in found} >= {"intro", "playground", "10_paper_tables", "12_tables_nobody_picked"}
+    for i in np.random.default_rng(0).permutation(len(found))[:50]:
+        _, text, column, rows, place = found[i]
+        if rows not in behind:
+            behind[rows] = BeautifulSoup((book / "html" / rows).read_text(), "html.parser")
+        section = behind[rows].find(id=place)
+        part = pd.read_csv(ROOT / section["data-file"], dtype=str, na_filter=False)
+        part["line"] = (part.index + 2).astype(str)
+        for name, values in json.loads(section["data-where"]).items():
+            part = part[part[name].isin(values)]
+        shown = text.split("±")[0].strip().replace(",", "")
+        assert f"{part[column].astype(float).mean():+.{len(shown.split('.')[1])}f}".lstrip("+") == shown, found[i]
+    assert len(found) > 1_000
+
+
+def test_a_number_that_is_not_the_mean_of_its_rows_leads_nowhere(book):
+    """A number on the page that was changed by hand gets no link; its neighbours keep theirs."""
+    page = (book / "html" / "12_tables_nobody_picked.html").read_text()
+    plain = re.sub(r"<a class=\"rapp-rows\"[^>]*>([^<]*)</a>", r"\1", page)
+    about = Page("12_tables_nobody_picked")
+    assert traces.with_links(plain, about)[0] == page
+    number = re.search(r'<a class="rapp-rows"[^>]*>([^<]*)</a>', page)[1]
+    wrong = traces.with_links(plain.replace(f"<td>{number}</td>", "<td>0.123</td>", 1), about)[0]
+    assert wrong.count("rapp-rows") < page.count("rapp-rows")
+    assert ">0.123</a>" not in wrong
 
 
 def test_every_output_says_what_made_it(book):
