@@ -47,7 +47,7 @@ override OUT      := $(value OUT)
 $(if $(filter 1,$(words $(VENV))),,$(error VENV="$(VENV)" must be a folder without a space, for Make parts files by spaces))
 $(if $(strip $(BUILD)),,$(error BUILD="$(BUILD)" names no folder))
 
-.PHONY: help book pdf playground rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
+.PHONY: help book pdf archive playground rerun results table rows rows-status rows-publish row serve test test-fast bench lint format clean
 
 help:  ## show this help
 	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
@@ -68,6 +68,9 @@ book: $(READY)  ## run the notebooks that are out of date and build the site (JO
 
 pdf: book  ## print the book into one PDF: book/_build/rapp.pdf
 	@$(PY) book/pdf.py --build="$$BUILD"
+
+archive: pdf  ## pack site, PDF, notebooks, rows and locked environment into one zip: book/_build/rapp-COMMIT.zip
+	@$(PY) book/archive.py --build="$$BUILD" --pip-args="$(PIP_ARGS)"
 
 rerun: $(READY)  ## run one chapter again: NOTEBOOK=02 DATASET=fashion-mnist PARAMS="target=8 epochs=30"
 	@$(PY) book/rerun.py --build="$$BUILD" --notebook="$$NOTEBOOK" --dataset="$$DATASET" --label="$$LABEL$${NORMAL:+=$$NORMAL}" \

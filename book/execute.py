@@ -69,6 +69,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, object], key: st
         stderr_file=sys.stderr, start_timeout=600,  # on a busy machine a kernel needs more than papermill's minute
         extra_arguments=["--log-level=CRITICAL"],  # to the kernel its own end may be an ERROR
     )  # fmt: skip
+    for place in ("input_path", "output_path"):  # of this machine; the notebook can be downloaded
+        done.metadata.papermill.pop(place, None)
     write(done, output, key)
 
 
