@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+import api
 import finish
 import keys as book_keys
 import made
@@ -200,7 +201,7 @@ def loosened(text: str, labels: set[str], pages: dict[str, str]) -> str:
         lambda found: "(in another chapter)" if found[2] in labels else found[0],
         text,
     )
-    text = re.sub(r"\{doc\}`(\w+)`", lambda found: f"“{pages[found[1]]}”" if found[1] in pages else found[0], text)
+    text = re.sub(r"[{:]doc[}:]`(\w+)`", lambda found: f"“{pages[found[1]]}”" if found[1] in pages else found[0], text)
     link = r"\[([^\]]+)\]\((\w+)\.(?:ipynb|md)\)"
     return re.sub(link, lambda found: found[1] if found[2] in pages else found[0], text)
 
@@ -262,6 +263,8 @@ def stage(notebooks: list[Path], staged: Path, intro: str, sites: str) -> None:
     statement.write_text(replication_filled(statement.read_text(encoding="utf-8")), encoding="utf-8")
     page = staged / "architecture.md"
     page.write_text(architecture_filled(page.read_text(encoding="utf-8"), staged), encoding="utf-8")
+    for page in (staged / "api_methods.md", staged / "command_line.md"):
+        page.write_text(api.filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     if intro:  # what is of digits alone
         (staged / "playground.md").unlink()
         statement.unlink()
@@ -302,6 +305,7 @@ def render(staged: Path, html: Path, builder: str = "html") -> str:
     # Jupyter Book adds sphinx_thebe unasked, whose script is declared twice: a console error on every page.
     with (staged / "conf.py").open("a", encoding="utf-8") as conf:
         conf.write('\nextensions.remove("sphinx_thebe")\n')
+        conf.write(f'import sys\nsys.path.append({str(BOOK)!r})\nextensions.append("api")\n')
         # It also puts every script and style under _static into every page; the playground's are for its own pages.
         for files in ("html_js_files", "html_css_files"):
             conf.write(f'{files} = [name for name in {files} if "playground" not in str(name)]\n')
@@ -328,7 +332,8 @@ def swap(new: Path, out: Path) -> None:
 def digest(folder: Path) -> str:
     """One checksum over a folder's files, the code that decides how they are rendered and the rows behind them."""
     sha = hashlib.sha256()
-    code = [BOOK / f"{name}.py" for name in ("build", "finish", "made", "traces", "traced_tables")]
+    code = [BOOK / f"{name}.py" for name in ("api", "build", "finish", "made", "traces", "traced_tables")]
+    code += sorted((BOOK.parent / "rapp").rglob("*.py"))  # whose docstrings are pages
     for path in [*sorted(folder.rglob("*")), *code, *sorted(book_keys.row_files())]:
         if path.is_file():
             sha.update(str(path).removeprefix(str(folder)).encode() + b"\0" + path.read_bytes())

@@ -15,7 +15,14 @@ from torch import Tensor
 
 
 class DamagedFileError(Exception):
-    """A file that is not what its writer wrote."""
+    """A file that is not what its writer wrote.
+
+    Examples:
+        >>> import rapp
+        >>> rapp.load("a folder that is not there")
+        Traceback (most recent call last):
+        rapp.cache.DamagedFileError: a folder that is not there holds no saved estimator...
+    """
 
 
 def cache_folder() -> Path:

@@ -2,6 +2,14 @@
 
 If a new normal row and the held-out ones are equally likely in any order, the chance that the new one scores above the
 ⌈(n + 1)(1 − α)⌉-th smallest of n held-out scores is at most α, whatever the score's distribution.
+
+Examples:
+    >>> from rapp import calibration
+    >>> normal = range(1, 20)
+    >>> calibration.p_values(normal, scores=[0.5, 18.5, 100]).round(3)
+    array([1.  , 0.1 , 0.05])
+    >>> round(calibration.threshold(normal, false_alarm_rate=0.05), 3)
+    19.0
 """
 
 import math

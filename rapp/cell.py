@@ -11,12 +11,12 @@ from rapp.splits import Split, split
 class Cell:
     """All that decides a trial but the data."""
 
-    config: Any  # of its detector: a ``detectors.Config``
-    target: str
-    seed: int = 0
-    setting: str = "multimodal"
-    novelty_ratio: float | None = None  # None: the setting's own
-    contamination: float = 0.0  # share of novel rows in training and validation
+    config: Any  #: of its detector, a ``detectors.Config``
+    target: str  #: the novel class, or the normal one
+    seed: int = 0  #: of split and training
+    setting: str = "multimodal"  #: of ``splits.SETTINGS``
+    novelty_ratio: float | None = None  #: of the test rows; None for the setting's own
+    contamination: float = 0.0  #: share of novel rows in training and validation
 
     def split(self, data: Dataset) -> Split:
         """This cell's split of a data set; errors as in ``splits.split``."""

@@ -28,7 +28,14 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 
 class ParameterError(ValueError):
-    """A parameter with a value that is not allowed; the message names both."""
+    """A parameter with a value that is not allowed; the message names both.
+
+    Examples:
+        >>> from rapp import detectors
+        >>> detectors.make("vea")
+        Traceback (most recent call last):
+        rapp.config.ParameterError: model 'vea' is unknown; allowed: ae, vae, ...
+    """
 
 
 def parse(pairs: str) -> dict[str, object]:
@@ -68,21 +75,30 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All that decides a training run but data and seed; the defaults are the paper's protocol (book/protocol.md)."""
+    """All that decides a training run but data and seed; the defaults are the paper's protocol (book/protocol.md).
 
-    model: str = "ae"  # "ae", "vae" or "aae"
-    n_layers: int = 10  # of encoder and decoder each
-    bottleneck: int = 20  # width k of the code
-    hidden: tuple[int, ...] | None = None  # the widths between input and code; None interpolates them
-    layers: str = "paper"  # or "reimplementation": batch norm first, and on the last layers, too (``models``)
-    samples: int = 10  # VAE: Monte-Carlo samples a step
-    epochs: int = 100  # passes over the training rows
-    batch: int = 256  # rows a step
-    lr: float = 1e-3  # of Adam
-    precision: str = "float32"  # or "bfloat16" (autocast), "float64"
-    compile: bool = False  # torch.compile: slower to start, faster a step
-    threads: int = 2  # pinned, for the last digits depend on it
-    device: str = "auto"  # "cuda" or "mps" where there is one, else "cpu"; or any of the three
+    Raises:
+        ValueError: naming the value and what is allowed.
+
+    Examples:
+        >>> from rapp.config import TrainingConfig
+        >>> TrainingConfig(model="vae", epochs=30).bottleneck
+        20
+    """
+
+    model: str = "ae"  #: "ae", "vae" or "aae"
+    n_layers: int = 10  #: of encoder and decoder each
+    bottleneck: int = 20  #: width k of the code
+    hidden: tuple[int, ...] | None = None  #: the widths between input and code; None interpolates them
+    layers: str = "paper"  #: or "reimplementation", with batch norm first, and on the last layers, too
+    samples: int = 10  #: Monte-Carlo samples a step, of a VAE
+    epochs: int = 100  #: passes over the training rows
+    batch: int = 256  #: rows a step
+    lr: float = 1e-3  #: of Adam
+    precision: str = "float32"  #: or "bfloat16" (autocast), "float64"
+    compile: bool = False  #: by torch.compile, which starts slower and steps faster
+    threads: int = 2  #: pinned, for the last digits depend on it
+    device: str = "auto"  #: "cuda" or "mps" where there is one, else "cpu"; or any of the three
 
     def __post_init__(self) -> None:
         for option in fields(self):

@@ -1,4 +1,24 @@
-"""How well scores separate novel from normal. Scores are higher for more novel, everywhere."""
+"""How well scores separate novel from normal. Scores are higher for more novel, everywhere.
+
+Examples:
+    >>> import pandas as pd
+    >>> from rapp import evaluation
+    >>> is_novel, scores = [False, False, True, True], [0.1, 0.3, 0.2, 0.4]
+    >>> evaluation.auroc(is_novel, scores)
+    0.75
+    >>> round(evaluation.aupr(is_novel, scores), 3)
+    0.833
+    >>> evaluation.bootstrap_interval(is_novel, scores, n_resamples=100)
+    (0.0, 1.0)
+    >>> round(evaluation.threshold([0.1, 0.2, 0.3], false_alarm_rate=0.5), 3)
+    0.2
+    >>> rows = pd.DataFrame({"model": ["ae", "ae"], "seed": [0, 1], "auroc": [0.25, 0.75]})
+    >>> evaluation.in_words(rows["auroc"])
+    '**0.500** ± 0.354'
+    >>> evaluation.mean_std(rows, by=["model"]).round(3)
+      model  mean    std  seeds
+    0    ae   0.5  0.354      2
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -36,7 +56,11 @@ def auroc(is_novel: ArrayLike, scores: ArrayLike) -> float:
 
 
 def aupr(is_novel: ArrayLike, scores: ArrayLike) -> float:
-    """Area under precision over recall, novel as the positive class (a coin: the novelty ratio); see ``auroc``."""
+    """Area under precision over recall, novel as the positive class (a coin: the novelty ratio).
+
+    Args:
+        is_novel, scores: (N,) each, as for ``auroc``; so are the errors.
+    """
     return float(average_precision_score(*_checked(is_novel, scores)))
 
 
@@ -46,6 +70,9 @@ def threshold(train_scores: ArrayLike, false_alarm_rate: float = 0.05) -> float:
     Args:
         train_scores: (N,) scores of normal samples.
         false_alarm_rate: the fraction of them that may lie above, in [0, 1).
+
+    Raises:
+        ValueError: another rate.
     """
     if not 0 <= false_alarm_rate < 1:
         raise ValueError(f"false_alarm_rate must be in [0, 1), got {false_alarm_rate}")
@@ -53,13 +80,19 @@ def threshold(train_scores: ArrayLike, false_alarm_rate: float = 0.05) -> float:
 
 
 def mean_std(rows: pd.DataFrame, by: Sequence[str], value: str = "auroc") -> pd.DataFrame:
-    """Mean and sample standard deviation of ``value`` over seeds, a row per group (std is NaN for one seed)."""
+    """Mean and sample standard deviation of ``value`` over seeds, a row per group (std is NaN for one seed).
+
+    Args:
+        rows: a row per seed, as ``experiment.rows_of`` makes them.
+        by: columns that say which rows are of one group.
+        value: the column to take the mean of.
+    """
     grouped = rows.groupby(list(by), sort=False)[value]
     return grouped.agg(mean="mean", std="std", seeds="count").reset_index()
 
 
 def in_words(values: ArrayLike) -> str:
-    """Mean ± sample standard deviation of a few values, as Markdown; for a single value the mean alone."""
+    """Mean ± sample standard deviation of a few values (n,), as Markdown; for a single value the mean alone."""
     values = np.asarray(values, dtype=np.float64)
     return f"**{values.mean():.3f}**" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
 
@@ -75,6 +108,13 @@ def bootstrap_interval(
     """Percentile interval of a metric over resampled test sets (normal and novel resampled apart).
 
     It covers what the size of the test set leaves open, and nothing of seeds, splits or training.
+
+    Args:
+        is_novel, scores: (N,) each, as for ``auroc``; so are the errors.
+        level: share of the resampled values that the interval holds.
+        n_resamples: how many test sets are drawn.
+        seed: decides which.
+        metric: of such a pair, ``auroc`` or ``aupr``.
     """
     is_novel, scores = _checked(is_novel, scores)
     rng = np.random.default_rng(seed)

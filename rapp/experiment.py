@@ -1,4 +1,19 @@
-"""From cells to trials: data are split, a detector is trained on normal rows, test rows are scored."""
+"""From cells to trials: data are split, a detector is trained on normal rows, test rows are scored.
+
+Examples:
+    >>> from rapp import data, detectors
+    >>> from rapp.experiment import SCORES, Cell, rows_of, run
+    >>> digits = data.load("digits")
+    >>> config = detectors.config_for("quick", digits, "pca")
+    >>> cells = [Cell(config, target="1", seed=seed) for seed in (0, 1)]
+    >>> trials = run(digits, cells)  # a Trial for each
+    >>> rows_of(trials)[["model", "seed", "score"]]
+      model  seed  score
+    0   pca     0  recon
+    1   pca     1  recon
+    >>> SCORES["nap"]
+    'NAP'
+"""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,31 +32,31 @@ from rapp.data.dataset import Dataset
 from rapp.splits import Split
 
 __all__ = ["SCORES", "Cell", "Trial", "features", "rows_of", "run", "run_cells", "untrained"]
-SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}  # along the pathway, and what tables call them
+SCORES = {"recon": "recon", "sap": "SAP", "nap": "NAP"}  #: along the pathway, and what tables call them
 
 
 @dataclass(kw_only=True)
 class Trial:
     """A cell on a data set, its detector trained and the test rows scored."""
 
-    data: Dataset = field(repr=False)
-    cell: Cell
-    split: Split = field(repr=False)
-    features: np.ndarray = field(repr=False)  # (N, n_features) float32, all rows of the data as the detector sees them
-    detector: Any = field(repr=False)  # a ``detectors.base.Detector``; of an autoencoder a ``PathwayDetector``
-    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # of the test rows, higher = more novel
-    seconds_per_1000: float = 0.0  # that scoring took, of 1,000 rows
+    data: Dataset = field(repr=False)  #: all of it
+    cell: Cell  #: what was asked for
+    split: Split = field(repr=False)  #: row numbers into the data
+    features: np.ndarray = field(repr=False)  #: (N, n_features) float32, all rows as the detector sees them
+    detector: Any = field(repr=False)  #: a ``detectors.base.Detector``; of an autoencoder a ``PathwayDetector``
+    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  #: (n_test,) each, of the test rows
+    seconds_per_1000: float = 0.0  #: that scoring took, of 1,000 rows
 
     def x(self, part: str) -> np.ndarray:
-        """The rows of ``train``, ``val`` or ``test``, (n, n_features) float32."""
+        """The rows of a part, ``train``, ``val`` or ``test``: (n, n_features) float32."""
         return self.features[getattr(self.split, part)]
 
     def tensor(self, part: str) -> Tensor:
-        """``x`` as an autoencoder takes it: in its dtype and on its device."""
+        """``x`` of a part as an autoencoder takes it, (n, n_features): in its dtype and on its device."""
         return self.detector.tensor(self.x(part))
 
     def scores_of(self, part: str) -> dict[str, np.ndarray]:
-        """Scores of the rows of ``train``, ``val`` or ``test``; those along a pathway in the paper's order."""
+        """Scores (n,) of a part's rows, by name; those along a pathway in the paper's order."""
         scores = self.detector.scores(self.x(part))
         return {name: scores[name] for name in (SCORES if set(scores) == set(SCORES) else scores)}
 
@@ -99,6 +114,14 @@ def run(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
 
     Autoencoders of one config train together, and on a CPU side by side; no number depends on what else is run, nor
     on how many cores there are.
+
+    Args:
+        data: rows and labels.
+        cells: what to train on them.
+
+    Raises:
+        ValueError: a cell whose class or settings do not fit the data.
+        FloatingPointError: training diverged.
     """
     return list(run_cells(data, cells, cache.cache_folder() / "models", progress=True))
 

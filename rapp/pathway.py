@@ -1,6 +1,6 @@
 """RaPP (Kim et al., ICLR 2020): novelty scores from the projection pathway of a trained autoencoder.
 
-Given the encoder's layers g_1 … g_ℓ and a decoder f, with A = f∘g (paper, sections 3 and 4):
+Given the encoder's layers g_1 … g_ℓ and a decoder f, with A = f∘g (paper, sections 3 and 4)::
 
     h_i(x)  = g_i∘…∘g_1(x)            hidden activations of the input
     ĥ_i(x)  = g_i∘…∘g_1(A(x))         hidden activations of its reconstruction
@@ -10,8 +10,22 @@ Given the encoder's layers g_1 … g_ℓ and a decoder f, with A = f∘g (paper,
     NAP(x)  = ‖(d(x) − μ)ᵀ V Σ⁻¹‖²     with rows d(x_j) − μ over the training set = U Σ Vᵀ
 
 All scores are higher for more novel. The functions know tensors only: they train nothing, draw nothing and
-change nothing. Encoder layers are any ``nn.Module``s that follow one another, convolutional ones too; put them
-in eval mode first.
+change nothing. Encoder layers are any torch modules that follow one another, convolutional ones too; put them in
+eval mode first.
+
+Examples:
+    >>> import torch
+    >>> from rapp import Whitening, nap, recon, sap
+    >>> from rapp.pathway import project
+    >>> x = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    >>> h, x_hat, h_hat = project([lambda x: 2 * x], lambda code: code / 4, x)
+    >>> recon(x, x_hat)
+    tensor([1.2500, 2.2500])
+    >>> d = h[1] - h_hat[1]
+    >>> sap(d)
+    tensor([5., 9.])
+    >>> nap(d, Whitening().fit([d]))
+    tensor([0.5000, 0.5000])
 """
 
 import warnings
@@ -46,7 +60,15 @@ def encode(encoder: Layers | NamedLayers, x: Tensor, take: Take | None = None) -
 def project(
     encoder: Layers | NamedLayers, decoder: Callable[[Any], Any] | None, x: Tensor, take: Take | None = None
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-    """The whole pathway of x (N, …): h_0 … h_ℓ, x̂ (N, …), ĥ_0 … ĥ_ℓ. Without a decoder, the encoder returns x̂."""
+    """The whole pathway of x (N, …): h_0 … h_ℓ, (N, d_i) each, x̂ (N, …), ĥ_0 … ĥ_ℓ. No decoder: the encoder returns x̂.
+
+    Args:
+        encoder, decoder, take: as for ``Pathway``; names of layers are for ``Pathway`` alone.
+        x: rows (N, …).
+
+    Raises:
+        ValueError: a layer in training mode, or one that changes the number of rows; an x̂ of another shape than x.
+    """
     require_eval(encoder, decoder)
     with in_eval_mode("a layer of the encoder"):
         h, code = encode(encoder, x, take)
@@ -63,7 +85,7 @@ def project(
 
 
 def recon(x: Tensor, x_hat: Tensor) -> Tensor:
-    """Reconstruction error ‖x − x̂‖², (N,)."""
+    """Reconstruction error ‖x − x̂‖² of x (N, …) and x_hat (N, …): (N,)."""
     return (x - x_hat).flatten(1).square().sum(1)
 
 
@@ -73,7 +95,11 @@ def sap(d: Tensor) -> Tensor:
 
 
 def nap(d: Tensor, whitening: Whitening) -> Tensor:
-    """Normalized aggregation along the pathway, ‖(d − μ)ᵀ V Σ⁻¹‖² (paper, section 4.2): d (N, D) → (N,)."""
+    """Normalized aggregation along the pathway, ‖(d − μ)ᵀ V Σ⁻¹‖² (paper, section 4.2): d (N, D) → (N,).
+
+    Raises:
+        ValueError: the fitted ``whitening`` is of rows of another width.
+    """
     return whitening.transform(d).square().sum(1)
 
 
@@ -98,6 +124,21 @@ class Pathway:
 
     Attributes:
         normal: the scores of held-out normal rows, by name, after ``calibrate``.
+
+    Raises:
+        TypeError: ``encoder``, ``decoder`` and ``layers`` do not go together.
+        ValueError: layers that are not there, or in training mode.
+
+    Examples:
+        >>> import torch
+        >>> from rapp import Pathway
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Linear(2, 4)).eval()
+        >>> x = torch.rand(50, 4)
+        >>> pathway = Pathway(net[:1], net[1]).fit(x[:20]).calibrate(x[20:40])
+        >>> {name: s.shape for name, s in pathway.score(x[40:]).items()}
+        {'recon': (10,), 'sap': (10,), 'nap': (10,)}
+        >>> pathway.predict(x[40:], false_alarm_rate=0.1).shape
+        (10,)
     """
 
     def __init__(
@@ -171,7 +212,7 @@ class Pathway:
 
     @one_thread_if_forked()
     def fit(self, x_train: object) -> "Pathway":
-        """Fit NAP's normaliser on normal training rows (N, …), in one pass.
+        """Fit NAP's normaliser on normal training rows x_train (N, …), in one pass.
 
         Raises:
             ValueError: fewer than 2 rows; as ``score``.
@@ -215,16 +256,16 @@ class Pathway:
         return whole
 
     def calibrate(self, x: object) -> "Pathway":
-        """Keep the scores of normal rows (n, …) that trained nothing; p-values and decisions are made of them."""
+        """Keep the scores of normal rows x (n, …) that trained nothing; p-values and decisions are made of them."""
         self.normal = self.score(x)
         return self
 
     def p_value(self, x: object, score: str = "nap") -> np.ndarray:
-        """How unusual rows x (N, …) are among those of ``calibrate``, (N,); low = novel (``calibration.p_values``)."""
+        """How unusual rows x (N, …) are by a score among those of ``calibrate``: ``calibration.p_values``, (N,)."""
         return calibration.p_values(self._calibrated(score), self.score(x)[score])
 
     def predict(self, x: object, false_alarm_rate: float = 0.05, score: str = "nap") -> np.ndarray:
-        """Whether rows x (N, …) are novel, (N,) bool, at a rate of false alarms (``calibration.threshold``)."""
+        """Whether rows x (N, …) are novel by a score, (N,) bool, at a false_alarm_rate: ``calibration.threshold``."""
         return self.score(x)[score] > calibration.threshold(self._calibrated(score), false_alarm_rate)
 
     def _calibrated(self, score: str) -> np.ndarray:

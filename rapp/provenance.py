@@ -51,7 +51,13 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that numbers depend on."""
+    """Versions of Python and of the installed packages that numbers depend on.
+
+    Examples:
+        >>> from rapp.provenance import versions
+        >>> list(versions())[:2]
+        ['Python', 'torch']
+    """
     found = {"Python": platform.python_version()}
     for name in ("torch", "torchvision", "scikit-learn", "numpy", "mlxtend", "rapp"):
         with suppress(PackageNotFoundError):

@@ -44,10 +44,19 @@ def save(estimator: Any, folder: Path, **more: object) -> None:
 
 
 def save_whitening(whitening: Whitening, folder: str | PathLike) -> None:
-    """Write NAP's fitted normaliser, for a network of one's own; ``rapp.load(folder)`` reads it.
+    """Write NAP's fitted ``whitening``, for a network of one's own; ``rapp.load(folder)`` reads it.
 
     Raises:
         ValueError: it is not fitted.
+
+    Examples:
+        >>> import tempfile
+        >>> import rapp
+        >>> import torch
+        >>> folder = tempfile.mkdtemp()
+        >>> rapp.save_whitening(rapp.Whitening().fit([torch.eye(3)]), folder)
+        >>> rapp.load(folder).n_rows
+        3
     """
     if not whitening.n_rows:
         raise ValueError("this Whitening is not fitted: call Pathway.fit(x_train) first")

@@ -7,6 +7,12 @@ to the paper's novelty ratio by leaving out rows of the side that is in excess (
 There are two more problems. Out-of-distribution: the novel rows come from another data set
 (``data.as_two_classes``). Contaminated, or unsupervised: a stated fraction of the training and of the validation rows
 is novel, and the detector does not know which.
+
+Examples:
+    >>> from rapp.splits import split
+    >>> rows = split(["a"] * 100 + ["b"] * 100, target="b")  # a Split
+    >>> len(rows.train), len(rows.val), len(rows.test), int(rows.is_novel.sum())
+    (60, 20, 31, 11)
 """
 
 from dataclasses import dataclass
@@ -22,10 +28,10 @@ SETTINGS = tuple(NOVELTY_RATIO)
 class Split:
     """Row numbers into one data set."""
 
-    train: np.ndarray  # (n_train,) int, all normal but for contamination
-    val: np.ndarray  # (n_val,) int, as train
-    test: np.ndarray  # (n_test,) int
-    is_novel: np.ndarray  # (n_test,) bool, the truth about `test`
+    train: np.ndarray  #: (n_train,) int, all normal but for contamination
+    val: np.ndarray  #: (n_val,) int, as train
+    test: np.ndarray  #: (n_test,) int
+    is_novel: np.ndarray  #: (n_test,) bool, the truth about ``test``
 
 
 def split(

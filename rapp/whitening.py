@@ -11,7 +11,13 @@ from rapp.threads import one_thread_if_forked
 
 
 class FewRowsWarning(UserWarning):
-    """NAP was fitted on fewer than two rows a direction."""
+    """NAP was fitted on fewer than two rows a direction.
+
+    Examples:
+        >>> import warnings
+        >>> from rapp.whitening import FewRowsWarning
+        >>> warnings.simplefilter("ignore", FewRowsWarning)  # who wants SAP alone
+    """
 
 
 class Whitening:
@@ -32,6 +38,14 @@ class Whitening:
         rank: number of independent directions found, at most min(N − 1, D); 0 before ``fit``. If it is N − 1, every
             training row has the same NAP, and thresholds from them mean nothing: fit on more rows, or fewer layers.
         n_rows: rows that were fitted; 0 before ``fit`` and after one that failed.
+
+    Examples:
+        >>> import torch
+        >>> from rapp import Whitening
+        >>> d = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 4.0], [2.0, 4.0]])
+        >>> whitening = Whitening().fit([d])
+        >>> whitening.rank, whitening.transform(d).square().sum(1)
+        (2, tensor([0.5000, 0.5000, 0.5000, 0.5000]))
     """
 
     def __init__(self, products: torch.dtype = torch.float64, cut: float | None = None):
@@ -135,7 +149,7 @@ class Whitening:
 
     @classmethod
     def restored(cls, tensors: dict[str, Tensor], about: dict) -> "Whitening":
-        """A fitted normaliser from its ``state``."""
+        """A fitted normaliser from its ``state``: tensors of shapes (D,), (D, D − rank), (rank, rank), and about."""
         whitening = cls(cut=about["cut"])
         whitening.n_rows, whitening.rank = about["n_rows"], about["rank"]
         for name in ("order", "mu", "null", "lower"):

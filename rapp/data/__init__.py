@@ -1,4 +1,13 @@
-"""Data sets by name, and how to make one out of two."""
+"""Data sets by name, and how to make one out of two.
+
+Examples:
+    >>> from rapp.data import as_two_classes, load
+    >>> digits = load("digits")
+    >>> digits.x.shape, digits.y.shape, digits.classes[:3]
+    ((1797, 64), (1797,), ('0', '1', '2'))
+    >>> as_two_classes(digits, "photos").classes
+    ('digits', 'photos')
+"""
 
 from collections.abc import Callable
 

@@ -8,27 +8,43 @@ UNNAMED = "Unnamed: "  # as pandas calls columns without a name
 
 
 class DataError(Exception):
-    """Data that cannot be had or cannot be used; the message says what to do."""
+    """Data that cannot be had or cannot be used; the message says what to do.
+
+    Examples:
+        >>> from rapp import data
+        >>> data.load("mnits")
+        Traceback (most recent call last):
+        rapp.data.dataset.DataError: dataset 'mnits' is unknown; allowed: mnist-5k, ...
+    """
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows and labels of one named data set."""
+    """Rows and labels of one named data set.
 
-    name: str
-    # (N, n_features): images flattened, float32 in [0, 1]; tables float64 as they are
+    Examples:
+        >>> import numpy as np
+        >>> from rapp.data import Dataset
+        >>> x, y, both = np.eye(3), np.array(["ok", "ok", "broken"]), ("broken", "ok")
+        >>> mine = Dataset("mine", x, y, both, None, "our shop", "none", "", both)
+        >>> len(mine), mine.target()
+        (3, 'broken')
+    """
+
+    name: str  #: as ``data.load`` takes it
+    #: (N, n_features), images flattened, float32 in [0, 1]; tables float64 as they are
     x: np.ndarray = field(repr=False)
-    y: np.ndarray = field(repr=False)  # (N,) str, one of `classes`
-    classes: tuple[str, ...]
-    image_shape: tuple[int, int] | None  # (height, width), or None for a table
-    source: str
-    licence: str
-    citation: str  # a key of book/references.bib; "" for people's own
-    class_names: tuple[str, ...]  # for people, as `classes`
-    notes: tuple[str, ...] = ()  # what was left out on the way
-    normal: str | None = None  # of two classes, the one that is always the normal one; None: any class can be
-    partial: bool = False  # some of the published rows only: not for comparison with published numbers
-    features: tuple[str, ...] = ()  # of a table of people's own, the columns' names
+    y: np.ndarray = field(repr=False)  #: (N,) str, one of ``classes``
+    classes: tuple[str, ...]  #: all that can occur in ``y``
+    image_shape: tuple[int, int] | None  #: (height, width), or None for a table
+    source: str  #: where the rows come from
+    licence: str  #: of the data
+    citation: str  #: a key of book/references.bib; "" for people's own
+    class_names: tuple[str, ...]  #: for people, as ``classes``
+    notes: tuple[str, ...] = ()  #: what was left out on the way
+    normal: str | None = None  #: of two classes the one that is always normal; None where any can be
+    partial: bool = False  #: lacks some of the published rows, so its numbers compare with none
+    features: tuple[str, ...] = ()  #: of a table of people's own, the columns' names
 
     def __len__(self) -> int:
         return len(self.x)
@@ -49,5 +65,5 @@ class Dataset:
         raise DataError(f"target {value!r} is no class of {self.name}; allowed: {', '.join(self.classes)}")
 
     def class_name(self, label: str) -> str:
-        """The name that people use for a class."""
+        """The name that people use for a class, given its ``label``."""
         return self.class_names[self.classes.index(label)]

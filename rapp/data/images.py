@@ -131,7 +131,16 @@ def digits(name: str) -> Dataset:
 
 
 def photos(image_shape: tuple[int, int]) -> Dataset:
-    """Grey patches of the two photographs inside scikit-learn, in any shape: something that is no digit."""
+    """Grey patches of the two photographs inside scikit-learn, in any shape: something that is no digit.
+
+    Args:
+        image_shape: (height, width) of a patch.
+
+    Examples:
+        >>> from rapp.data.images import photos
+        >>> photos((28, 28)).x.shape
+        (660, 784)
+    """
     from sklearn.datasets import load_sample_images
 
     height, width = image_shape

@@ -1,4 +1,21 @@
-"""Every method by name, behind one interface (``base.Detector``): the paper's, and those that it is compared with."""
+"""Every method by name, behind one interface (``base.Detector``): the paper's, and those that it is compared with.
+
+Examples:
+    >>> import numpy as np
+    >>> from rapp import data, detectors
+    >>> detectors.names(images=False)[:4]
+    ['ae', 'vae', 'aae', 'pca']
+    >>> detectors.DETECTORS["knn"].title  # of a Known
+    'k-th neighbour'
+    >>> x = np.random.default_rng(0).normal(size=(100, 5))
+    >>> knn = detectors.make("knn").fit(x)  # a Detector
+    >>> knn.scores(x)["score"].shape, knn.predict(x[:1] + 100)
+    ((100,), array([-1]))
+    >>> detectors.options("knn").options
+    (('k', 5),)
+    >>> detectors.config_for("quick", data.load("digits"), "vae", epochs=3).epochs
+    3
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -32,11 +49,11 @@ Config = TrainingConfig | DetectorOptions  # all that decides a detector but dat
 class Known:
     """What a method's name stands for."""
 
-    detector: type[Detector]
-    title: str  # for people
-    chapter: str  # the one that explains it
-    scores: tuple[str, ...]  # the ones compared with other methods', its own first
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)  # what sets it apart from others of its class
+    detector: type[Detector]  #: its class
+    title: str  #: for people
+    chapter: str  #: the one that explains it
+    scores: tuple[str, ...]  #: the ones compared with other methods', its own first
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)  #: what sets it apart from others of its class
 
     def allowed(self) -> list[str]:
         """Names of the options that can be changed."""
@@ -44,6 +61,7 @@ class Known:
 
 
 PATHWAY = ("nap", "sap", "recon")
+#: What each method's name stands for.
 DETECTORS: dict[str, Known] = {
     "ae": Known(PathwayDetector, "AE", "04_base_models", PATHWAY),
     "vae": Known(PathwayDetector, "VAE", "04_base_models", PATHWAY),

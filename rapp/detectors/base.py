@@ -165,7 +165,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         return calibration.threshold(known, false_alarm_rate) - scores
 
     def predict(self, X: ArrayLike, false_alarm_rate: float = 0.05) -> np.ndarray:
-        """1 for normal and −1 for novel rows, (N,); see ``decision_function``."""
+        """1 for normal and −1 for novel rows X (N, n_features), (N,); false_alarm_rate as in ``decision_function``."""
         return np.where(self.decision_function(X, false_alarm_rate) < 0, NOVEL, 1)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -38,6 +38,13 @@ class PCAReconstruction(Detector):
     Args:
         n_components: how many directions; at most the number of rows, and fewer than there are features, for with all
             of them nothing is left to measure. None for as many as explain 90 % of the training rows' variance.
+
+    Examples:
+        >>> import numpy as np
+        >>> from rapp.detectors.classical import PCAReconstruction
+        >>> x = np.random.default_rng(0).normal(size=(100, 5))
+        >>> PCAReconstruction(n_components=2).fit(x).directions.shape
+        (2, 5)
     """
 
     n_components: int | None = 20

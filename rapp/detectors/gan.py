@@ -132,7 +132,18 @@ def to_rows(images: Tensor) -> np.ndarray:
 
 
 def sharpness(rows: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
-    """Steepness of the edges of images (N, n_features), (N,): of all slopes between pixels, the mean of the top 5 %."""
+    """Steepness of the edges of images (N, n_features), (N,): of all slopes between pixels, the mean of the top 5 %.
+
+    Args:
+        rows: images, flattened.
+        image_shape: their (height, width).
+
+    Examples:
+        >>> import numpy as np
+        >>> from rapp.detectors.gan import sharpness
+        >>> sharpness(np.array([[0.0, 1.0, 0.0, 1.0]]), image_shape=(2, 2))
+        array([1.])
+    """
     x = rows.reshape(-1, *image_shape)
     slopes = np.hypot(x[:, 1:, :-1] - x[:, :-1, :-1], x[:, :-1, 1:] - x[:, :-1, :-1]).reshape(len(x), -1)
     top = math.ceil(slopes.shape[1] / 20)

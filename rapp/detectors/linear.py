@@ -99,6 +99,12 @@ def principal_angles(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
     Args:
         one, other: (k, n_features) and (m, n_features) linearly independent rows.
+
+    Examples:
+        >>> import numpy as np
+        >>> from rapp.detectors.linear import principal_angles
+        >>> principal_angles(np.eye(3)[:1], np.eye(3)[1:]).round()
+        array([90.])
     """
     if not (len(one) and len(other)):
         return np.zeros(1)

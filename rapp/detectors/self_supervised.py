@@ -3,6 +3,11 @@
 Golan and El-Yaniv, Deep Anomaly Detection Using Geometric Transformations, NeurIPS 2018 (arXiv:1805.10917). Settings
 that the paper leaves open were read in the authors' code: filling by reflection with the edge pixel repeated, a weight
 decay on all parameters, the initial guess of the Dirichlet fit and when it stops.
+
+Examples:
+    >>> from rapp.detectors.self_supervised import differences, transformed
+    >>> round(differences([[1, 0], [0, 0]])["90°"], 3), len(transformed([1.0, 0, 0, 0], (2, 2)))
+    (1.0, 16)
 """
 
 import math
@@ -78,17 +83,14 @@ def squares(images: Tensor) -> Tensor:
 
 
 def transformed(row: np.ndarray, image_shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """A row (n_features,) after each flip and rotation, then after each shift alone: name → (side, side)."""
+    """A row (n_features,) of image_shape after each flip and rotation, then each shift alone: name → (side, side)."""
     x = squares(torch.as_tensor(row)[None, None].view(1, 1, *image_shape))
     shifts = [t for t in transforms(x.shape[2] // 4) if not (t.flip or t.turns) and (t.down or t.right)]
     return {t.name: t(x)[0, 0].numpy() for t in (*transforms(), *shifts)}
 
 
 def differences(image: np.ndarray) -> dict[str, float]:
-    """How much an image (height, width) in [0, 1] differs from each of its flips and rotations, by name.
-
-    The squared difference relative to the sum of both squares, summed over pixels: 0 is none, 1 no overlap.
-    """
+    """Σ(x − t(x))² / Σ(x² + t(x)²) of an image x (height, width) in [0, 1], by t: flips, rotations. 1: no overlap."""
     x = squares(torch.as_tensor(image, dtype=torch.float64)[None, None]) / 2 + 0.5
     total = 2 * x.square().sum()
     return {t.name: ((x - t(x)).square().sum() / total).item() for t in transforms()[1:]}
