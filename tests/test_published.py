@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,3 +74,19 @@ def test_every_published_row_can_be_traced_and_stands_once():
             assert clean.all(), f"{path.name}: rows of {set(found.loc[~clean, 'commit'])}: commit first, then train"
         if path.parent.name == "results" and "commit" in found:
             assert not found.duplicated([*cells.KEY, "score"]).any(), path.name
+
+
+def test_readme_shows_published_rows():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    ours = published.our_rows("paper").query("dataset == 'mnist' and target == '1' and setting == 'multimodal'")
+    found = re.findall(r"^\| (\w+) \((\w+)\) \| (\d+) \| (.+) \| (.+) \| (.+) \|$", text, re.M)
+    assert {model for model, *_ in found} == {"VAE", "AE", "AAE"}
+    for model, precision, n_runs, *numbers in found:
+        alike = ours[(ours["model"] == model.lower()) & (ours["precision"] == precision) & (ours["epochs"] == 100)]
+        for score, number in zip(("recon", "sap", "nap"), numbers, strict=True):
+            aurocs = alike[alike["score"] == score]["auroc"]
+            spread = f" ± {aurocs.std():.3f}" if len(aurocs) > 1 else ""
+            assert (n_runs, number) == (str(len(aurocs)), f"{aurocs.mean():.3f}{spread}")
+    made = re.findall(r'make row ID="(.+)"', text)
+    assert made
+    assert set(made) <= set(cells.ids(published.all_rows()))
