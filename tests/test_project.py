@@ -170,3 +170,19 @@ def test_make_alone_prints_help(make):
     text = make().stdout
     for target in ("book", "rerun", "serve", "test", "bench", "lint", "clean", ".venv"):
         assert re.search(rf"^  {re.escape(target)} +\w", text, re.M), target
+
+
+def test_the_replications_metadata_agree_with_the_citation_and_claim_nothing():
+    ours = yaml.safe_load((ROOT / "book" / "metadata.yaml").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    paper = citation["preferred-citation"]
+    assert ours["title"].lower() == f"[re] {paper['title']}".lower()
+    assert (ROOT / "book" / "replication.md").read_text(encoding="utf-8").startswith(f"# {ours['title']}\n")
+    assert [who["name"] for who in ours["authors"]] == [who["name"] for who in citation["authors"]]
+    original = {name: value for each in ours["replication"] for name, value in each.items()}
+    assert original["url"] == paper["url"]
+    assert all(who["family-names"] in original["cite"] for who in paper["authors"])
+    assert f"{{{original['bib']}," in (ROOT / "book" / ours["bibliography"]).read_text(encoding="utf-8")
+    awarded = [ours[name] for name in ("review", "dates", "article", "journal")]
+    assert not any(value for part in awarded for each in part for value in each.values())
+    assert not ours["contributors"]
