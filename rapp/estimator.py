@@ -256,7 +256,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         ``by="feature"``: how much the score falls if that feature alone takes its best value, x̂'s or a quantile of its
         training values; 0 where none is better. It takes some hundred scores a row: explain flagged rows.
         ``by="layer"``: what each layer, 0 for the input, adds to the score. These sum to it, and NAP's can be negative:
-        its directions run through several layers.
+        its directions run through several layers. Another ``by`` raises a ``ValueError``.
         """
         check_is_fitted(self)
         names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))

@@ -39,6 +39,9 @@ class Whitening:
             training row has the same NAP, and thresholds from them mean nothing: fit on more rows, or fewer layers.
         n_rows: rows that were fitted; 0 before ``fit`` and after one that failed.
 
+    Raises:
+        ValueError: other ``products``, or a cut that is not between 0 and 1.
+
     Examples:
         >>> import torch
         >>> from rapp import Whitening
