@@ -1,6 +1,7 @@
 """RaPP: novelty detection with reconstruction along the projection pathway.
 
-The paper is in ``rapp.pathway``. To score with your own autoencoder:
+The paper's scores are in ``rapp.pathway``, NAP's whitening in ``rapp.whitening``, the AE, VAE and AAE with their losses
+in ``rapp.models``, the split in ``rapp.splits``. To score with your own autoencoder:
 
     from rapp import Pathway
     scores = Pathway(encoder_layers, decoder).fit(x_train).score(x)  # recon, sap, nap: higher = more novel

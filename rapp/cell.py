@@ -1,4 +1,4 @@
-"""One cell of an experiment: a detector's config, a class, a seed and a setting."""
+"""One cell of an experiment: a detector's config, a class, a seed and a setting. Its file: ``rapp.grid.cells``."""
 
 from dataclasses import dataclass
 from typing import Any

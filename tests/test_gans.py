@@ -202,6 +202,7 @@ def test_the_three_ways_differ_in_how_they_get_from_x_to_z():
     panels = figures.three_ways().axes
     words = {ax.get_title(): {text.get_text() for text in ax.texts} for ax in panels}
     assert "search" in words["AnoGAN"]
-    assert "$E$" in words["f-AnoGAN"]
+    assert {"$g$", "$G$"} <= words["f-AnoGAN"]
+    assert "$f$" not in words["f-AnoGAN"]
     assert {"$g$", "$f$"} <= words["GPND"]
-    assert not {"$E$", "$g$"} & words["AnoGAN"]
+    assert not {"$f$", "$g$"} & words["AnoGAN"]

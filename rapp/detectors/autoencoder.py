@@ -1,4 +1,4 @@
-"""The paper's method as a detector: an autoencoder, scored along its projection pathway."""
+"""The paper's method as a detector: an autoencoder, scored along its pathway. Networks and losses: ``rapp.models``."""
 
 import warnings
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Many cells: their files, a run over all that is missing, and the protocol with one choice changed."""
+"""Many cells: what and in which files they are (``cells``), and a run over all that are missing (``runner``)."""
