@@ -25,6 +25,7 @@ ENTRIES = dict(found for page in PAGES for found in ENTRY.findall(page.read_text
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
 CHAPTERS = {chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]} - {page.stem for page in PAGES}
 ARRAY = re.compile(r"ArrayLike|ndarray|Tensor|DataFrame")
+SHAPE = re.compile(r"\([a-zA-Z…]\w*,|a row ")  # (N, D) or (height, width); a DataFrame has a row for each of something
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -121,7 +122,8 @@ def test_a_part_says_types_and_shapes(name):
         assert about.annotation is not inspect.Parameter.empty, option
         assert said or re.search(rf"\b{option}\b", text), f"{name} says nothing of {option}"
         if ARRAY.search(inspect.formatannotation(about.annotation)) and "Callable" not in str(about.annotation):
-            assert re.search(r"\([\w…⌈][^()]*,[^()]*\)|a row", said + text), f"{name} says no shape of {option}"
+            near = [said] if said else [text[at.start() :][:120] for at in re.finditer(rf"\b{option}\b", text)]
+            assert any(map(SHAPE.search, near)), f"{name} says no shape of {option}"
 
 
 @pytest.mark.parametrize("name", PARTS)
