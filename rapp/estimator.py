@@ -278,15 +278,19 @@ class RaPP(OutlierMixin, BaseEstimator):
 
 
 def load(folder: str | PathLike) -> Any:
-    """The fitted ``RaPP`` or ``Whitening`` that was saved into a folder; errors as in ``saving.read``.
+    """The fitted ``RaPP`` or ``Whitening`` that was saved into a folder.
 
     A ``Whitening`` goes with its own network: ``Pathway(encoder, decoder, whitening=rapp.load(folder))``.
+
+    Raises:
+        DamagedFileError: nothing was saved there, it was altered or cut short, or a newer rapp wrote it.
 
     Examples:
         >>> import tempfile
         >>> import numpy as np
         >>> import rapp
-        >>> x, folder = np.random.default_rng(0).normal(size=(1000, 2)), tempfile.mkdtemp()
+        >>> x = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> folder = tempfile.mkdtemp()
         >>> rapp.RaPP(epochs=1).fit(x).save(folder)
         >>> rapp.load(folder).n_features_in_
         2
