@@ -34,6 +34,7 @@ def finish(site: Path, citation: Path) -> None:
         text = with_drawings(page.read_text(encoding="utf-8"), site)
         text = text.replace("<table class=", '<table tabindex="0" class=')  # a wide one scrolls, by keyboard, too
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')  # it holds links
+        text = text.replace('<dl>\n<dd><em class="sig-param">', '<dl role="presentation">\n<dd><em class="sig-param">')
         if (notebook := site / "_sources" / f"{page.stem}.ipynb").exists():
             text = made.with_sources(text, notebook)
         if (site / "_sources").exists():  # not what is to be printed

@@ -1,4 +1,19 @@
-"""RaPP as a scikit-learn estimator, for a ``Pipeline``, ``cross_validate`` or ``GridSearchCV``."""
+"""RaPP as a scikit-learn estimator, for a ``Pipeline``, ``cross_validate`` or ``GridSearchCV``.
+
+Examples:
+    >>> import warnings
+    >>> import numpy as np
+    >>> import rapp
+    >>> from rapp.estimator import CalibrationWarning
+    >>> warnings.simplefilter("error", CalibrationWarning)  # rather no detector
+    >>> x = np.random.default_rng(0).normal(size=(1000, 4))
+    >>> detector = rapp.RaPP(epochs=2, random_state=0).fit(x)
+    >>> detector.predict(x[:1] + 100)
+    array([-1])
+    >>> detector.save("model")
+    >>> rapp.load("model").predict(x[:1] + 100)
+    array([-1])
+"""
 
 import math
 import warnings
@@ -33,13 +48,7 @@ QUANTILES = 21  # of each feature's training values, among which ``explain`` loo
 
 
 class CalibrationWarning(UserWarning):
-    """The rate of false alarms that was asked for cannot be promised with so few rows.
-
-    Examples:
-        >>> import warnings
-        >>> from rapp.estimator import CalibrationWarning
-        >>> warnings.simplefilter("error", CalibrationWarning)  # rather no detector
-    """
+    """The rate of false alarms that was asked for cannot be promised with so few rows."""
 
 
 class RaPP(OutlierMixin, BaseEstimator):
@@ -84,16 +93,6 @@ class RaPP(OutlierMixin, BaseEstimator):
         false_alarm_rate_, offset_: α, and ``score_samples`` − ``offset_`` is ``decision_function``.
         n_iter_: epochs trained.
         n_features_in_, feature_names_in_: number and, of a DataFrame, names of the features seen in ``fit``.
-
-    Examples:
-        >>> import numpy as np
-        >>> from rapp import RaPP
-        >>> x = np.random.default_rng(0).normal(size=(1000, 4))
-        >>> detector = RaPP(epochs=2, random_state=0).fit(x)
-        >>> detector.predict(x[:1] + 100)
-        array([-1])
-        >>> list(detector.scores(x[:3]))
-        ['recon', 'sap', 'nap']
     """
 
     def __init__(
@@ -256,7 +255,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         ``by="feature"``: how much the score falls if that feature alone takes its best value, x̂'s or a quantile of its
         training values; 0 where none is better. It takes some hundred scores a row: explain flagged rows.
         ``by="layer"``: what each layer, 0 for the input, adds to the score. These sum to it, and NAP's can be negative:
-        its directions run through several layers.
+        its directions run through several layers. Another ``by`` raises a ``ValueError``.
         """
         check_is_fitted(self)
         names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
@@ -278,18 +277,12 @@ class RaPP(OutlierMixin, BaseEstimator):
 
 
 def load(folder: str | PathLike) -> Any:
-    """The fitted ``RaPP`` or ``Whitening`` that was saved into a folder; errors as in ``saving.read``.
+    """The fitted ``RaPP`` or ``Whitening`` that was saved into a folder.
 
     A ``Whitening`` goes with its own network: ``Pathway(encoder, decoder, whitening=rapp.load(folder))``.
 
-    Examples:
-        >>> import tempfile
-        >>> import numpy as np
-        >>> import rapp
-        >>> x, folder = np.random.default_rng(0).normal(size=(1000, 2)), tempfile.mkdtemp()
-        >>> rapp.RaPP(epochs=1).fit(x).save(folder)
-        >>> rapp.load(folder).n_features_in_
-        2
+    Raises:
+        DamagedFileError: nothing was saved there, it was altered or cut short, or a newer rapp wrote it.
     """
     tensors, about = saving.read(Path(folder))
     if "params" not in about:

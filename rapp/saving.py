@@ -50,12 +50,10 @@ def save_whitening(whitening: Whitening, folder: str | PathLike) -> None:
         ValueError: it is not fitted.
 
     Examples:
-        >>> import tempfile
         >>> import rapp
         >>> import torch
-        >>> folder = tempfile.mkdtemp()
-        >>> rapp.save_whitening(rapp.Whitening().fit([torch.eye(3)]), folder)
-        >>> rapp.load(folder).n_rows
+        >>> rapp.save_whitening(rapp.Whitening().fit([torch.eye(3)]), "nap")
+        >>> rapp.load("nap").n_rows
         3
     """
     if not whitening.n_rows:

@@ -39,6 +39,9 @@ class Whitening:
             training row has the same NAP, and thresholds from them mean nothing: fit on more rows, or fewer layers.
         n_rows: rows that were fitted; 0 before ``fit`` and after one that failed.
 
+    Raises:
+        ValueError: other ``products``, or a cut that is not between 0 and 1.
+
     Examples:
         >>> import torch
         >>> from rapp import Whitening
@@ -122,7 +125,7 @@ class Whitening:
 
     @one_thread_if_forked()
     def transform(self, d: Tensor) -> Tensor:
-        """Whitened differences (N, rank) in d's dtype; their squared length is NAP.
+        """Whitened differences (N, rank) of d (N, D), in its dtype; their squared length is NAP.
 
         Raises:
             ValueError: d has another width than the rows of the fit.
@@ -135,7 +138,7 @@ class Whitening:
         return torch.linalg.solve_triangular(last, z[:, : self.rank], upper=True, left=False)
 
     def parts(self, d: Tensor) -> Tensor:
-        """What each difference adds to NAP, (N, D): (d − μ) times M⁺ (d − μ), unit by unit; it can be negative."""
+        """What each of d (N, D) adds to NAP, (N, D): (d − μ) times M⁺ (d − μ), unit by unit; it can be negative."""
         mean = torch.empty_like(self._mu)
         mean[self._order] = self._mu
         mean = mean.to(d)

@@ -1,6 +1,7 @@
 """The reference's pages list every public name, and each has types, shapes, errors, a run example, a chapter."""
 
 import ast
+import dataclasses
 import doctest
 import functools
 import importlib
@@ -24,6 +25,7 @@ ENTRIES = dict(found for page in PAGES for found in ENTRY.findall(page.read_text
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
 CHAPTERS = {chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]} - {page.stem for page in PAGES}
 ARRAY = re.compile(r"ArrayLike|ndarray|Tensor|DataFrame")
+SHAPE = re.compile(r"\([a-zA-Z…]\w*,|a row ")  # (N, D) or (height, width); a DataFrame has a row for each of something
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -120,7 +122,17 @@ def test_a_part_says_types_and_shapes(name):
         assert about.annotation is not inspect.Parameter.empty, option
         assert said or re.search(rf"\b{option}\b", text), f"{name} says nothing of {option}"
         if ARRAY.search(inspect.formatannotation(about.annotation)) and "Callable" not in str(about.annotation):
-            assert re.search(r"\([\w…⌈][^()]*,[^()]*\)|a row", said + text), f"{name} says no shape of {option}"
+            near = [said] if said else [text[at.start() :][:120] for at in re.finditer(rf"\b{option}\b", text)]
+            assert any(map(SHAPE.search, near)), f"{name} says no shape of {option}"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_raises_errors_says_which(name):
+    part = PARTS[name]
+    word = "__post_init__" if dataclasses.is_dataclass(part) else "__init__"
+    code = part if inspect.isfunction(part) else vars(part).get(word)
+    if code and re.search(r"^ +raise \w", inspect.getsource(code), re.M):
+        assert re.search(r"^Raises:|raises an?|errors", inspect.getdoc(part), re.M)
 
 
 @pytest.mark.parametrize("name", sorted({found(name)[0].__name__ for name in ENTRIES} | set(ENTRIES)))

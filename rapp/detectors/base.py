@@ -97,7 +97,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """Fit several detectors of this class, each on its own (train, validation, seed).
 
         Args:
-            detectors, rows: equally many.
+            detectors, rows: equally many; each of the rows is (train, validation, seed).
             cache, progress: as for ``fit``.
             fill: for detectors that train as a stack: 0 for stacks of the usual size; else one stack of all of them,
                 which copies fill up to ``fill`` networks.
