@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rapp import provenance
 from rapp.data.user_table import is_table
@@ -53,7 +54,7 @@ def with_sources(text: str, notebook: Path) -> str:
     return text
 
 
-def given(notebook: Path) -> dict[str, str]:
+def given(notebook: Path) -> dict[str, Any]:
     """What an executed notebook was run with, of all that decides which published rows it shows; {} without one."""
     if not notebook.exists():
         return {}

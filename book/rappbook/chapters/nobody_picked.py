@@ -111,7 +111,7 @@ def chosen(rows: pd.DataFrame) -> str:
     part = rows[rows["score"] == "nap"]
     aurocs, seconds = part.pivot_table("auroc", "table", "method"), part.groupby("method")["seconds"].sum()
     quick = [name for name in CANDIDATES if seconds[name] <= seconds[BEFORE] / 3]
-    best = aurocs[quick].mean().idxmax()
+    best = str(aurocs[quick].mean().idxmax())
     behind = {name: difference(aurocs, best, name) for name in quick}
     return next(name for name in quick if name == best or behind[name]["mean"] <= behind[name]["sem"])
 
