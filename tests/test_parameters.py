@@ -4,12 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import book
+import keys
 from rapp.config import ParameterError, TrainingConfig, parse
 from rapp.data import DataError, load
 from rapp.detectors import config_for
 from rapp.detectors.autoencoder import bottleneck
 from rappbook import parameters
 from rappbook.parameters import check, other_classes
+from tests.conftest import ROOT
 
 
 def test_other_classes(blobs, monkeypatch):
@@ -107,6 +110,18 @@ def test_the_class_that_is_chosen_for_the_user_is_said_once(table, capsys, monke
     check(table, "tiny", label="kind", target="scratch")
     check(table, "tiny", label="kind=ok")
     assert "novel is" not in capsys.readouterr().err
+
+
+def test_what_is_said_of_a_table_is_said_before_its_notebooks_run(table, capsys, monkeypatch):
+    monkeypatch.setenv("RAPP_SAID", "")
+    notebook = ROOT / "notebooks" / "03_rapp.ipynb"
+    assert book.read_tables(keys.asked(table, "", "kind=ok", "tiny", "seeds=2"), notebook) == 0
+    assert capsys.readouterr().err.count("normal is 'ok', as you said") == 1
+    check(table, "tiny", label="kind=ok")
+    assert capsys.readouterr().err == ""
+    assert book.read_tables(keys.asked(table, "", "kinds", "tiny", ""), notebook) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: t.csv has no column 'kinds'; did you mean 'kind'?")
 
 
 def test_what_is_normal_is_known_to_chapters(table):
