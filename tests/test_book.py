@@ -195,7 +195,8 @@ def test_what_is_wrong_leaves_the_book(book, make, tmp_path, words):
 
 
 def test_a_page_with_a_warning_leaves_the_previous_book(book, tmp_path):
-    shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("_build"))
+    for folder in ("book", "rapp"):  # the architecture's page reads the modules
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("_build"))
     (tmp_path / "book" / "notation.md").write_text("# Notation\n\n{numref}`no-such-figure`\n")
     out = tmp_path / "out"
     (out / "html").mkdir(parents=True)
