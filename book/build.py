@@ -191,6 +191,10 @@ def labels_in(pages: Iterable[Path]) -> set[str]:
     return {label for groups in found for label in groups if label}
 
 
+# What a reference to something in a chapter that was left out becomes; an equation's stands behind its name.
+OUTSIDE = {"eq": "(in another chapter)", "ref": "another chapter", "numref": "a figure in another chapter"}
+
+
 def loosened(text: str, labels: set[str], pages: dict[str, str]) -> str:
     """Text whose references to what was left out are plain words: pages, by name, are called by their titles.
 
@@ -198,7 +202,7 @@ def loosened(text: str, labels: set[str], pages: dict[str, str]) -> str:
     """
     text = re.sub(
         r"\{(eq|numref|ref)\}`(?:[^`<]*<)?([\w-]+)>?`",
-        lambda found: "(in another chapter)" if found[2] in labels else found[0],
+        lambda found: OUTSIDE[found[1]] if found[2] in labels else found[0],
         text,
     )
     text = re.sub(r"[{:]doc[}:]`(\w+)`", lambda found: f"“{pages[found[1]]}”" if found[1] in pages else found[0], text)
