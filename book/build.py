@@ -67,7 +67,7 @@ def full_scale() -> str:
     trained = table["epochs"].astype(str) + " epochs" + table.pop("precision").map(lambda name: name and f", {name}")
     trained = trained.where(table.pop("epochs") > 0, "not stated")
     table.insert(0, "source", table.pop("source"))
-    table["runs"] = table.pop("runs").astype(object).where(trained != "not stated", "–")
+    table.insert(2, "runs", table.pop("runs").astype(object).where(trained != "not stated", "–"))
     table["trained"] = trained  # last, so that a phone shows the scores
     reads = "results/table2.csv, paper/reimplementation_runs.csv, paper/mnist_per_digit.csv"
     again = "<code>make row ID=…</code>, with an ID of the rows"

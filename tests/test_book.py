@@ -476,7 +476,7 @@ def test_the_front_pages_numbers_are_those_of_their_rows(book):
     rows = pd.read_csv(ROOT / "book" / "results" / "table2.csv", dtype={"target": str})
     rows = rows[(rows["dataset"] == "mnist") & (rows["setting"] == "multimodal") & (rows["target"] == "1")]
     rows = rows[rows["options"].isna() & (rows["contamination"] == 0)]
-    for _, model, *shown, runs, trained in ours:
+    for _, model, runs, *shown, trained in ours:
         epochs, precision = trained.replace(" epochs", "").split(", ")
         part = rows[
             (rows["model"] == model.lower()) & (rows["epochs"] == int(epochs)) & (rows["precision"] == precision)

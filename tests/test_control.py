@@ -13,11 +13,17 @@ def runs(aurocs, targets):
 def test_steps_are_differences_of_ways_on_the_same_network():
     found = runs(aurocs=((0.2, 0.3, 0.4, 0.8, 0.7), (0.4, 0.5, 0.6, 0.6, 0.7)), targets=("1", "1"))
     shown = control.steps(found, "1").set_index("step")["this class, 2 seeds"].to_list()
-    assert shown == ["+0.200 ± 0.000", "+0.300 ± 0.283", "+0.100 ± 0.000", "+0.200 ± 0.283", "+0.000 ± 0.141"]
+    assert shown == [
+        "+0.200 ± 0.000: helps",
+        "+0.300 ± 0.283: open",
+        "+0.100 ± 0.000: helps",
+        "+0.200 ± 0.283: open",
+        "+0.000 ± 0.141: open",
+    ]
 
 
 def test_other_classes_have_a_column_of_their_own_in_both_tables():
     found = runs(aurocs=((0.2, 0.3, 0.4, 0.8, 0.7), (0.5,) * 5, (0.5,) * 5), targets=("1", "2", "3"))
     for table in (control.table(found, "1"), control.steps(found, "1")):
         assert list(table.columns)[-2:] == ["this class, 1 seeds", "2 other classes, one run each"]
-    assert control.steps(found, "1").iloc[0, 1] == "+0.200"
+    assert control.steps(found, "1").iloc[0, 1] == "+0.200 (one run)"

@@ -70,12 +70,20 @@ def table(runs: pd.DataFrame, target: str) -> pd.DataFrame:
 
 
 def steps(runs: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Mean ± std of what each of ``STEPS`` changes in a run's AUROC, in the columns of ``table``."""
+    """Mean ± std of what each of ``STEPS`` changes in a run's AUROC, in the columns of ``table``; 2 std decide."""
     ways, shown = list(WAYS), pd.DataFrame({"step": list(STEPS)})
     for name, part in _groups(runs, target).items():
         changes = [part[ways[after]] - part[ways[before]] for after, before in STEPS.values()]
-        shown[name] = [f"{c.mean():+.3f}" + (f" ± {c.std():.3f}" if len(c) > 1 else "") for c in changes]
+        shown[name] = [_in_words(change) for change in changes]
     return shown
+
+
+def _in_words(changes: pd.Series) -> str:
+    """Mean ± std of changes, and what they say."""
+    if len(changes) == 1:
+        return f"{changes.mean():+.3f} (one run)"
+    said = "open" if abs(changes.mean()) <= 2 * changes.std() else "helps" if changes.mean() > 0 else "harms"
+    return f"{changes.mean():+.3f} ± {changes.std():.3f}: {said}"
 
 
 def _groups(runs: pd.DataFrame, target: str) -> dict[str, pd.DataFrame]:

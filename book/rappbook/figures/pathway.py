@@ -65,7 +65,12 @@ def planes(drawn: Sequence[Plane]) -> Figure:
             names = ("a normal sample", "a novel sample")
             ax.scatter(*sample, s=55, marker=marker, color=style.INPUT, zorder=3, label=names[i])
             ax.scatter(
-                *copy, s=55, marker=marker, color=style.RECONSTRUCTION, zorder=3, label=None if i else "their copies"
+                *copy,
+                s=55,
+                marker=marker,
+                color=style.RECONSTRUCTION,
+                zorder=3,
+                label=None if i else "what each is compared with",
             )
         ax.set(title=plane.title, xticks=[], yticks=[])
         ax.title.set_fontsize(11)
