@@ -71,7 +71,8 @@ def _label(table: str, columns: list[str], label: str | None) -> tuple[str, str]
     if label is None:
         raise DataError(
             f"{table} is a table: name its label column (LABEL=…), one of {table_file.some(columns)}; without labels, "
-            f"rapp fit and rapp report show the rows that are unlike the others"
+            f"rapp fit {table} --out model, then rapp report model {table} --out report.html, show the rows that are "
+            f"unlike the others"
         )
     ends = [i for i, letter in enumerate(f"{label}=") if letter == "="]
     found = [i for i in reversed(ends) if label[:i].strip() in columns]
