@@ -60,14 +60,14 @@ def command(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
     return [sys.executable, str(EXECUTE), *paths, *(f"--{name}={value}" for name, value in words.items())]
 
 
-def read_tables(what: keys.Asked, notebook: Path) -> int:
+def read_tables(what: keys.Asked, stale: Sequence[keys.Run]) -> int:
     """Read what tables there are, so that what was chosen is said once, not by each notebook; the exit status."""
-    for name in filter(keys.is_table, what.datasets):
+    for name, run in {run.dataset: run for run in stale if keys.is_table(run.dataset)}.items():
         import execute  # imported here, because it imports torch
 
         words = argparse.Namespace(dataset=name, label=what.label, profile=what.profile, params=what.params)
         try:
-            execute.check(notebook, execute.parameters_of(words))
+            execute.check(run.notebook, execute.parameters_of(words))
         except (execute.ParameterError, execute.DataError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
@@ -129,7 +129,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if stale and (status := read_tables(what, stale[0].notebook)):
+    if stale and (status := read_tables(what, stale)):
         return status
     if stale and (status := run_all(stale, jobs, lambda run: command(run, what, arguments.scheduler))):
         return status

@@ -371,18 +371,34 @@ def rerun_intro(notebook: Path) -> str:
     return f"# A rerun\n\nOne chapter of {book}, run again with these parameters:\n\n{values}\n\n{{{{ glance }}}}\n"
 
 
+TABLE_INTROS = {
+    "your_table": """# A table, and its novel rows
+
+{{ own }}
+
+## Where to go from here
+
+{doc}`your_table` has RaPP and its rivals side by side, and how this page was made. The chapters explain the methods with this table's
+rows: {doc}`03_rapp` the scores, {doc}`04_base_models` the networks, {doc}`05_classical` the classical detectors. {doc}`other_data` says
+how new rows are scored from the command line; {doc}`status` what was left out and why.
+""",
+    "your_rows": """# A table, and the rows to look at first
+
+{{ own }}
+
+## Where to go from here
+
+{doc}`your_rows` says how the rows were scored, how the scores lie and how far other methods agree. {doc}`other_data` says how new rows
+are scored from the command line. The chapters that explain RaPP measure it by labels, so they are not part of this book: `make book`
+without a table builds them, and `LABEL=…` builds them with this table's rows.
+""",
+}
+
+
 def table_intro(notebooks: list[Path], staged: Path) -> str:
     """The first page of the book on a table of somebody's own; "" if these notebooks have no such page."""
-    own = next((path for path in notebooks if path.stem == "your_table"), None)
-    if own is None or left_out(own):
-        return ""
-    return (
-        f"# A table, and its novel rows\n\n{glance(own, staged)}\n\n## Where to go from here\n\n"
-        "{doc}`your_table` has RaPP and its rivals side by side, and how this page was made. The chapters explain the "
-        "methods with this table's rows: {doc}`03_rapp` the scores, {doc}`04_base_models` the networks, "
-        "{doc}`05_classical` the classical detectors. {doc}`other_data` says how new rows are scored from the command "
-        "line; {doc}`status` what was left out and why.\n"
-    )
+    own = next((path for path in notebooks if path.stem in TABLE_INTROS and not left_out(path)), None)
+    return "" if own is None else TABLE_INTROS[own.stem].replace("{{ own }}", glance(own, staged))
 
 
 def build(folder: Path, keys: list[str] | None) -> int:

@@ -23,6 +23,7 @@ from rapp.data import DataError, Dataset
 from rapp.grid import runner
 from rappbook import published
 from rappbook.parameters import check as checked
+from rappbook.parameters import check_rows
 
 
 def defaults(notebook: Path) -> dict[str, object]:
@@ -30,9 +31,14 @@ def defaults(notebook: Path) -> dict[str, object]:
     return {name: ast.literal_eval(p["default"]) for name, p in papermill.inspect_notebook(str(notebook)).items()}
 
 
+def needs_of(notebook: Path) -> str | None:
+    """What a chapter needs, by its metadata: "images", "table", "rows" or "no labels"; None for nothing."""
+    return nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("needs")
+
+
 def lacks(notebook: Path, data: Dataset, parameters: dict[str, object]) -> str:
     """Why a chapter has nothing to show for this data, by the needs that its metadata name; empty if it has."""
-    needs = nbformat.read(notebook, as_version=4).metadata.get("rapp", {}).get("needs")
+    needs = needs_of(notebook)
     if needs == "images" and data.image_shape is None:
         return f"needs images, and {data.name} is a table"
     if needs == "table" and data.image_shape is not None:
@@ -52,6 +58,10 @@ def check(notebook: Path, parameters: dict[str, object]) -> tuple[dict[str, obje
     if unknown := [name for name in parameters if name not in known]:
         raise ParameterError(f"PARAMS: {unknown[0]!r} is unknown; allowed: {', '.join(dict.fromkeys(known))}")
     mine = defaults(notebook)
+    if needs_of(notebook) == "no labels":
+        if unused := [name for name in parameters if name not in mine]:
+            raise ParameterError(f"{unused[0]}={parameters[unused[0]]!r} is for a table with labels: add LABEL=…")
+        return parameters, check_rows(**{**mine, **parameters})  # type: ignore[arg-type]
     data = checked(**{**mine, **parameters})  # type: ignore[arg-type]
     return {name: value for name, value in parameters.items() if name in mine}, data
 

@@ -49,6 +49,7 @@ class Chapter:
     digest: str
     is_general: bool  # the same on all data sets, as it takes none
     shows_rows: bool  # published ones, of book/results/
+    takes_labels: bool  # and so is not for a table without
 
 
 def told(command: Callable[[], int]) -> int:
@@ -92,6 +93,11 @@ def is_file(path: str) -> bool:
 def is_table(dataset: str) -> bool:
     """Return whether a data set is the path of a table; no other name has a dot."""
     return "." in dataset
+
+
+def has_labels(dataset: str, label: str) -> bool:
+    """Return whether rows have classes: all but those of a table whose label column was not named."""
+    return bool(label) or not dataset.lower().endswith((".csv", ".tsv", ".txt", ".gz", ".parquet"))
 
 
 def label_of(dataset: str, label: str) -> str:
@@ -164,9 +170,10 @@ def chapter(path: Path, root: Path = ROOT) -> Chapter:
             continue
         is_parameters = "parameters" in cell["metadata"].get("tags", [])
         code["parameters" if is_parameters else "other"] += "".join(cell["source"]) + "\n"
-    needs_rows = notebook["metadata"].get("rapp", {}).get("needs") == "rows"
+    needs = notebook["metadata"].get("rapp", {}).get("needs")
     is_general = not re.search(r"^dataset\b", code["parameters"], re.M)
-    return Chapter(path, digest([path], root), is_general, needs_rows or bool(SHOWS_ROWS.search(code["other"])))
+    shows_rows = needs == "rows" or bool(SHOWS_ROWS.search(code["other"]))
+    return Chapter(path, digest([path], root), is_general, shows_rows, needs != "no labels")
 
 
 def chapters(root: Path = ROOT) -> list[Chapter]:
@@ -193,7 +200,7 @@ def runs(what: Asked, build: Path, root: Path = ROOT) -> list[Run]:
         label = label_of(dataset, what.label)
         table = digest([Path(dataset).expanduser()], root) if is_table(dataset) else ""
         for one in of_book:
-            if one.is_general and (position or is_table(dataset)):
+            if one.takes_labels != has_labels(dataset, label) or one.is_general and (position or is_table(dataset)):
                 continue
             parts = (one.digest, dataset, label, what.profile, what.params, table, module)
             key = checksum(*parts, rows if one.shows_rows else "")

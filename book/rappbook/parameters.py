@@ -9,6 +9,7 @@ from rapp.data import Dataset, as_two_classes, load
 from rapp.data.user_table import is_table, say_once
 from rapp.splits import SETTINGS, split
 from rappbook import published
+from rappbook.chapters import your_rows
 
 FEW = 2_000  # rows; of fewer, all other classes take their turn
 
@@ -56,8 +57,7 @@ def check(
     published.adbench(protocol)
     if setting not in SETTINGS:
         raise ParameterError(f"setting {setting!r} is unknown; allowed: {', '.join(SETTINGS)}")
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        raise ParameterError(f"seeds={seeds!r} must be a whole number of at least 1")
+    _check_seeds(seeds)
     try:
         resolve_device(config.device)
         split(data.y, novel, setting, contamination=contamination)
@@ -66,6 +66,19 @@ def check(
     if other is not None and data.image_shape is not None:
         as_two_classes(data, other)
     return data
+
+
+def check_rows(dataset: str, profile: str = "quick", seeds: int = 1) -> Dataset:
+    """The table without labels that a notebook's parameters name; it raises as ``check``."""
+    data = your_rows.read(str(dataset))
+    detectors.config_for(profile, data, "vae")
+    _check_seeds(seeds)
+    return data
+
+
+def _check_seeds(seeds: object) -> None:
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise ParameterError(f"seeds={seeds!r} must be a whole number of at least 1")
 
 
 def other_classes(data: Dataset, target: str, chosen: str | None = None) -> list[str]:

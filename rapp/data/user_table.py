@@ -53,15 +53,15 @@ def read(path: str, label: str | None) -> Dataset:
     source = f"{file.name}, label column {label!r}" + (f", normal {normal!r}" if normal else "")
     for note in notes:
         say_once(file, note)
-    shown, notes = tuple(map(_plain, classes)), tuple(map(_plain, notes))
-    names = tuple(_plain(str(name)) for name in features)
+    shown, notes = tuple(map(plain, classes)), tuple(map(plain, notes))
+    names = tuple(plain(str(name)) for name in features)
     return Dataset(
-        _plain(file.name), features.to_numpy(np.float64), y, classes, None, _plain(source), "its owner's", "", shown,
+        plain(file.name), features.to_numpy(np.float64), y, classes, None, plain(source), "its owner's", "", shown,
         notes, normal or None, features=names,
     )  # fmt: skip
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text for a page, where some letters of a file's, a column's or a class's name would be markup."""
     return re.sub(r"[`|*<>$\[\]{}\\\n]", "_", text)
 
