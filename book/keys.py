@@ -200,7 +200,7 @@ def runs(what: Asked, build: Path, root: Path = ROOT) -> list[Run]:
         label = label_of(dataset, what.label)
         table = digest([Path(dataset).expanduser()], root) if is_table(dataset) else ""
         for one in of_book:
-            if one.takes_labels != has_labels(dataset, label) or one.is_general and (position or is_table(dataset)):
+            if one.takes_labels != has_labels(dataset, label) or (one.is_general and (position or is_table(dataset))):
                 continue
             parts = (one.digest, dataset, label, what.profile, what.params, table, module)
             key = checksum(*parts, rows if one.shows_rows else "")

@@ -35,7 +35,7 @@ RIVALS = ("05_classical", "06_deep_kernels", "07_gans", "08_self_supervised")
 CHAPTERS = (*BASE, *RIVALS)
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = ("intro", *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]))
-PAGES = tuple(name for name in PAGES if name != "your_table")  # left out of the book on images
+PAGES = tuple(name for name in PAGES if name not in ("your_table", "your_rows"))  # left out of the book on images
 
 
 class Silent(http.server.SimpleHTTPRequestHandler):

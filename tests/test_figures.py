@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rappbook.figures import models, nobody_picked, pathway, reconstruction, setups, why, your_table
+from rappbook.figures import models, nobody_picked, pathway, reconstruction, setups, why, your_rows, your_table
 
 RNG = np.random.default_rng(0)
 NOVEL = np.arange(60) >= 40
@@ -41,6 +41,7 @@ FIGURES = {
     ),
     "scores": lambda: models.by_model(ROWS),
     "own table": lambda: your_table.compare(ROWS.assign(method="RaPP, AE, NAP")),
+    "own rows": lambda: your_rows.distribution(pd.Series(RNG.lognormal(size=60)), [3, 5]),
     "ranks": lambda: nobody_picked.ranks(pd.DataFrame({"mean rank": [1.2, 2.4]}, ["RaPP's AE, NAP", "PCA"]), 0.8),
     "table slopes": lambda: nobody_picked.slopes(
         pd.DataFrame([[0.4, 0.6], [0.7, 0.6]], columns=["A, reconstruction error", "A, NAP"]), ["A"]

@@ -1,11 +1,18 @@
 """The page on a table of one's own, and what chapter 12 computes from rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from rapp.data import Dataset
-from rappbook.chapters import nobody_picked, your_table
+import execute
+import keys
+from rapp.config import ParameterError
+from rapp.data import DataError, Dataset
+from rappbook import parameters
+from rappbook.chapters import nobody_picked, your_rows, your_table
+from tests.conftest import ROOT
 
 
 def planted(n=200):
@@ -30,6 +37,76 @@ def test_the_planted_rows_come_first_with_the_planted_reason():
     assert (suspects["class"] == "not ok").all()
     assert suspects["look at"].str.startswith("noise").mean() >= 0.8
     assert suspects["score"].is_monotonic_decreasing
+
+
+def test_the_page_says_who_chose_the_class():
+    data = planted()
+    assert your_table.chosen(data, None) == (
+        "Normal is **ok**, as you said (NORMAL); the 30 rows that are anything else are novel."
+    )
+    two = replace(data, normal=None)
+    assert your_table.chosen(two, None).startswith("Novel is **not ok** (30 rows), because it is the rarest class")
+    assert your_table.chosen(two, "ok").startswith("Novel is **ok** (170 rows), as you said (target)")
+
+
+def unlabelled(tmp_path):
+    """A hundred rows of two features that go together, a text and an ID; in rows 40 and 80 they do not."""
+    rng = np.random.default_rng(0)
+    heat = rng.normal(size=100)
+    speed = heat + 0.1 * rng.normal(size=100)
+    speed[[39, 79]] = -heat[[39, 79]] + [9, -9]
+    ids = [f"A{i}" for i in rng.permutation(100)]
+    frame = pd.DataFrame({"id": ids, "heat": heat, "speed": speed, "site": rng.choice(["n", "s"], 100)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    return str(tmp_path / "t.csv")
+
+
+def test_odd_rows_of_a_table_without_labels_come_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RAPP_SAID", "")
+    data = parameters.check_rows(unlabelled(tmp_path), "tiny", 2)
+    said = capsys.readouterr().err
+    assert "dropped as text with over 50 different values: id" in said
+    assert "no LABEL=… was given" in said
+    assert data.features == ("heat", "speed", "site=n", "site=s")
+    scores, fits = your_rows.cross_fit(data, 2, 20)
+    assert scores.groupby("seed")["row"].apply(list).map(lambda rows: rows == list(range(100))).all()
+    for seed in range(2):  # each row once, by a fit that was not given it
+        assert sorted(np.concatenate([fit.rows for fit in fits[5 * seed : 5 * seed + 5]])) == list(range(100))
+    for fit in fits:
+        assert fit.scaler.n_samples_seen_ == 100 - len(fit.rows)
+    first = your_rows.first_rows(data, scores, fits)
+    assert set(first["data row"][:2]) == {40, 80}
+    assert first["place"][:2].isin(["1, 1", "2, 2", "1, 2", "2, 1"]).all()
+    assert first["look at"][:2].str.contains("speed").all()
+    assert first["also first for"][:2].str.contains("k-th neighbour").all()
+    agreement = your_rows.agreement(scores).set_index("RaPP beside")
+    assert list(agreement.index) == ["RaPP, another seed", "k-th neighbour", "Isolation forest"]
+    assert agreement.iloc[:, 1].between(2, 10).all()
+    one = your_rows.agreement(scores[scores["seed"] == 0])
+    assert list(one["RaPP beside"]) == ["k-th neighbour", "Isolation forest"]  # no other seed to stand beside
+
+
+def test_what_a_table_without_labels_cannot_be(tmp_path):
+    table = unlabelled(tmp_path)
+    with pytest.raises(DataError, match="digits is no table"):
+        parameters.check_rows("digits", "tiny", 2)
+    with pytest.raises(ParameterError, match="seeds=0 must be"):
+        parameters.check_rows(table, "tiny", 0)
+    notebook = ROOT / "notebooks" / "your_rows.ipynb"
+    with pytest.raises(ParameterError, match=r"target='ok' is for a table with labels: add LABEL=…"):
+        execute.check(notebook, {"dataset": table, "profile": "tiny", "target": "ok"})
+    assert execute.check(notebook, {"dataset": table, "profile": "tiny", "seeds": 1})[1].name == "t.csv"
+    (tmp_path / "short.csv").write_text("a,b\n1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"short.csv has 2 rows; at least 20 are needed"):
+        your_rows.read(str(tmp_path / "short.csv"))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "label"), [("t.csv", ""), ("t.CSV", "kind"), ("digits", ""), ("adbench/magic.gamma", "")]
+)
+def test_only_a_table_without_labels_has_the_page_without_labels(dataset, label):
+    names = {run.notebook.stem for run in keys.runs(keys.asked(dataset, "", label, "tiny", ""), ROOT / "build")}
+    assert (names == {"your_rows"}) == ("your_rows" in names) == (dataset == "t.csv")
 
 
 def test_differences_ranks_and_the_critical_difference():

@@ -7,6 +7,7 @@ components leave out, these two do not see.
 """
 
 import dataclasses
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -186,7 +187,10 @@ class Tails(Detector):
     """
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
-        self._sorted, self._left_is_longer = np.sort(train.astype(np.float64), axis=0), skew(train) < 0
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # of a constant feature
+            self._left_is_longer = skew(train) < 0
+        self._sorted = np.sort(train.astype(np.float64), axis=0)
 
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
         n, columns = len(self._sorted), list(zip(self._sorted.T, x.astype(np.float64).T, strict=True))

@@ -86,8 +86,8 @@ def cross_fit(data: Dataset, seeds: int, epochs: int) -> tuple[pd.DataFrame, lis
 
 
 def by_row(scores: pd.DataFrame) -> pd.DataFrame:
-    """The mean of each row's scores over seeds, by row, in units of RaPP's median; and the largest of its p-values."""
-    found = scores.groupby("row").mean().drop(columns="seed")
+    """The median of each row's scores over seeds, ``times`` that of RaPP's median row, and the largest p-value."""
+    found = scores.groupby("row").median().drop(columns="seed")  # one fit can be far off in a single row
     return found.assign(times=found[RAPP] / found[RAPP].median(), p=scores.groupby("row")["p"].max())
 
 
@@ -97,11 +97,11 @@ def top(values: pd.Series) -> list[int]:
 
 
 def first_rows(data: Dataset, scores: pd.DataFrame, fits: list[Fit]) -> pd.DataFrame:
-    """The ten rows of the highest mean score: number in the file, score, places, p-value, who else, and reasons."""
-    means = by_row(scores)
-    rows = top(means[RAPP])
+    """The ten rows of the highest median score: number in the file, score, places, p-value, who else, and reasons."""
+    medians = by_row(scores)
+    rows = top(medians[RAPP])
     places = scores.groupby("seed")[RAPP].rank(ascending=False, method="first").astype(int)
-    rivals = {name: top(means[name]) for name in means if name not in (RAPP, "p", "times")}
+    rivals = {name: top(medians[name]) for name in medians if name not in (RAPP, "p", "times")}
     falls = np.zeros((len(rows), data.x.shape[1]))
     for fit in fits:
         if not (mine := [i for i, row in enumerate(rows) if row in fit.rows]):
@@ -112,9 +112,9 @@ def first_rows(data: Dataset, scores: pd.DataFrame, fits: list[Fit]) -> pd.DataF
     return pd.DataFrame(
         {
             "data row": [row + 1 for row in rows],
-            "score": means.loc[rows, "times"].to_numpy(),
+            "score": medians.loc[rows, "times"].to_numpy(),
             "place": [", ".join(map(str, places[scores["row"] == row])) for row in rows],
-            "p-value": means.loc[rows, "p"].to_numpy(),
+            "p-value": medians.loc[rows, "p"].to_numpy(),
             "also first for": [", ".join(name for name, its in rivals.items() if row in its) or "–" for row in rows],
             "look at": [", ".join(found) or "–" for found in reasons],
         }

@@ -24,6 +24,21 @@ def parts(data: Dataset, target: str, seed: int) -> tuple[np.ndarray, np.ndarray
     return scaler.transform(data.x[train]), scaler.transform(data.x[rows.test]), rows.is_novel, rows.test
 
 
+def chosen(data: Dataset, asked: object) -> str:
+    """Which class counts as novel or normal, and who chose it; ``asked`` is the target as it was given, or None."""
+    target = data.target(asked)
+    n, name = int((data.y == target).sum()), data.class_name(target)
+    if data.normal:
+        normal = data.class_name(data.normal)
+        return f"Normal is **{normal}**, as you said (NORMAL); the {n:,} rows that are anything else are novel."
+    if asked is not None:
+        return f"Novel is **{name}** ({n:,} rows), as you said (target); all other classes are normal."
+    return (
+        f"Novel is **{name}** ({n:,} rows), because it is the rarest class and nothing else was said; all other classes "
+        'are normal. Another: `PARAMS="target=…"`; or `NORMAL=…`, what is normal.'
+    )
+
+
 def compare(data: Dataset, target: str, seeds: int, epochs: int) -> tuple[pd.DataFrame, RaPP]:
     """AUROC of every method and seed, and the estimator of seed 0.
 
