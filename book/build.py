@@ -378,9 +378,10 @@ TABLE_INTROS = {
 
 ## Where to go from here
 
-{doc}`your_table` has RaPP and its rivals side by side, and how this page was made. The chapters explain the methods with this table's
-rows: {doc}`03_rapp` the scores, {doc}`04_base_models` the networks, {doc}`05_classical` the classical detectors. {doc}`other_data` says
-how new rows are scored from the command line; {doc}`status` what was left out and why.
+{doc}`your_table` has RaPP and its rivals side by side, and how this page was made. The chapters explain the methods
+with this table's rows: {doc}`03_rapp` the scores, {doc}`04_base_models` the networks, {doc}`05_classical` the classical
+detectors. {doc}`other_data` says how new rows are scored from the command line; {doc}`status` what was left out and
+why.
 """,
     "your_rows": """# A table, and the rows to look at first
 
@@ -388,9 +389,9 @@ how new rows are scored from the command line; {doc}`status` what was left out a
 
 ## Where to go from here
 
-{doc}`your_rows` says how the rows were scored, how the scores lie and how far other methods agree. {doc}`other_data` says how new rows
-are scored from the command line. The chapters that explain RaPP measure it by labels, so they are not part of this book: `make book`
-without a table builds them, and `LABEL=…` builds them with this table's rows.
+{doc}`your_rows` says how the scores lie and what a p-value says here. {doc}`other_data` says how new rows are scored
+from the command line. The chapters that explain RaPP measure it by labels, so they are no part of this book: `make
+book` without a table builds them, and with `LABEL=…` those that make sense for this table.
 """,
 }
 

@@ -1,4 +1,4 @@
-"""A table without labels: which rows are unlike the others, by RaPP and by two rivals, none of which trained on them."""
+"""A table without labels: which rows are unlike the others, by RaPP and two rivals that did not train on them."""
 
 import warnings
 from dataclasses import dataclass
@@ -101,7 +101,7 @@ def first_rows(data: Dataset, scores: pd.DataFrame, fits: list[Fit]) -> pd.DataF
     medians = by_row(scores)
     rows = top(medians[RAPP])
     places = scores.groupby("seed")[RAPP].rank(ascending=False, method="first").astype(int)
-    rivals = {name: top(medians[name]) for name in medians if name not in (RAPP, "p", "times")}
+    rivals = {name: top(medians[name]) for name in map(str, medians) if name not in (RAPP, "p", "times")}
     falls = np.zeros((len(rows), data.x.shape[1]))
     for fit in fits:
         if not (mine := [i for i, row in enumerate(rows) if row in fit.rows]):
@@ -126,7 +126,7 @@ def agreement(scores: pd.DataFrame) -> pd.DataFrame:
 
     RaPP beside itself with another seed, over all pairs of seeds; beside each rival, over seeds.
     """
-    names = [name for name in scores if name not in ("row", "seed", "p")]
+    names = [name for name in map(str, scores) if name not in ("row", "seed", "p")]
     orders = {name: scores.pivot(index="row", columns="seed", values=name) for name in names}
     ours = orders.pop(RAPP)
     pairs = {"RaPP, another seed": [(ours[a], ours[b]) for a, b in combinations(ours, 2)]}

@@ -34,8 +34,8 @@ def chosen(data: Dataset, asked: object) -> str:
     if asked is not None:
         return f"Novel is **{name}** ({n:,} rows), as you said (target); all other classes are normal."
     return (
-        f"Novel is **{name}** ({n:,} rows), because it is the rarest class and nothing else was said; all other classes "
-        'are normal. Another: `PARAMS="target=…"`; or `NORMAL=…`, what is normal.'
+        f"Novel is **{name}** ({n:,} rows), because it is the rarest class and nothing else was said; all other "
+        'classes are normal. Another: `PARAMS="target=…"`; or `NORMAL=…`, what is normal.'
     )
 
 
