@@ -79,6 +79,8 @@ def test_odd_rows_of_a_table_without_labels_come_first(tmp_path, capsys, monkeyp
     assert first["place"][:2].isin(["1, 1", "2, 2", "1, 2", "2, 1"]).all()
     assert first["look at"][:2].str.contains("speed").all()
     assert first["also first for"][:2].str.contains("k-th neighbour").all()
+    rivals = your_rows.first_of_rivals(your_rows.by_row(scores)).set_index("method").iloc[:, 0].str.split(", ")
+    assert {"40", "80"} == set(rivals["k-th neighbour"][:2])
     agreement = your_rows.agreement(scores).set_index("RaPP beside")
     assert list(agreement.index) == ["RaPP, another seed", "k-th neighbour", "Isolation forest"]
     assert agreement.iloc[:, 1].between(2, 10).all()

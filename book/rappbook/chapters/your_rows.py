@@ -96,12 +96,16 @@ def top(values: pd.Series) -> list[int]:
     return [int(row) for row in values.sort_values(ascending=False, kind="stable").index[:FIRST]]
 
 
+def _rivals(medians: pd.DataFrame) -> list[str]:
+    return [name for name in map(str, medians) if name not in (RAPP, "p", "times")]
+
+
 def first_rows(data: Dataset, scores: pd.DataFrame, fits: list[Fit]) -> pd.DataFrame:
     """The ten rows of the highest median score: number in the file, score, places, p-value, who else, and reasons."""
     medians = by_row(scores)
     rows = top(medians[RAPP])
     places = scores.groupby("seed")[RAPP].rank(ascending=False, method="first").astype(int)
-    rivals = {name: top(medians[name]) for name in map(str, medians) if name not in (RAPP, "p", "times")}
+    rivals = {name: top(medians[name]) for name in _rivals(medians)}
     falls = np.zeros((len(rows), data.x.shape[1]))
     for fit in fits:
         if not (mine := [i for i, row in enumerate(rows) if row in fit.rows]):
@@ -119,6 +123,13 @@ def first_rows(data: Dataset, scores: pd.DataFrame, fits: list[Fit]) -> pd.DataF
             "look at": [", ".join(found) or "–" for found in reasons],
         }
     )
+
+
+def first_of_rivals(medians: pd.DataFrame) -> pd.DataFrame:
+    """What each rival puts first, of ``by_row``: its name, and its ten rows as numbers in the file."""
+    rivals = _rivals(medians)
+    rows = [", ".join(str(row + 1) for row in top(medians[name])) for name in rivals]
+    return pd.DataFrame({"method": rivals, f"its first {FIRST} data rows": rows})
 
 
 def agreement(scores: pd.DataFrame) -> pd.DataFrame:
