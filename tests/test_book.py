@@ -298,6 +298,20 @@ def test_one_site_has_a_section_per_data_set(sites):
     assert "in another chapter" in text
 
 
+def test_a_table_without_labels_has_a_book_of_its_rows(make, tmp_path):
+    data = table(tmp_path / "parts.csv")
+    result = make("book", "PROFILE=tiny", f"BUILD={tmp_path}", f"DATASET={data}", "PARAMS=seeds=1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "no LABEL=… was given" in result.stderr
+    assert result.stderr.count("running (") == 1
+    front = (tmp_path / "html" / "intro.html").read_text()
+    assert "The rows to look at first" in front
+    assert "no row was scored by a model that had seen it" in front
+    assert (tmp_path / "html" / "your_rows.html").exists()
+    assert not list((tmp_path / "html").glob("0*.html"))
+    assert not (tmp_path / "html" / "your_table.html").exists()
+
+
 def test_reruns_live_side_by_side_and_are_listed(sites):
     pages = sorted(str(path.relative_to(sites)) for path in sites.glob("reruns/*/04_base_models.html"))
     assert pages == [

@@ -74,6 +74,7 @@ def test_odd_rows_of_a_table_without_labels_come_first(tmp_path, capsys, monkeyp
         assert sorted(np.concatenate([fit.rows for fit in fits[5 * seed : 5 * seed + 5]])) == list(range(100))
     for fit in fits:
         assert fit.scaler.n_samples_seen_ == 100 - len(fit.rows)
+    assert your_rows.are_few(data)
     first = your_rows.first_rows(data, scores, fits)
     assert set(first["data row"][:2]) == {40, 80}
     assert first["place"][:2].isin(["1, 1", "2, 2", "1, 2", "2, 1"]).all()

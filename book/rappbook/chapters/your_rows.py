@@ -16,6 +16,7 @@ from rapp.data import DataError, Dataset
 from rapp.data.schema import encode, learn
 from rapp.data.table_file import read as read_table
 from rapp.data.user_table import MIN_ROWS, is_table, plain, say_once
+from rapp.estimator import ENOUGH
 
 FOLDS = 5
 FIRST = 10  # rows to look at
@@ -94,6 +95,11 @@ def by_row(scores: pd.DataFrame) -> pd.DataFrame:
 def top(values: pd.Series) -> list[int]:
     """The rows of the ten highest scores, the highest first; of equal ones the first in the file."""
     return [int(row) for row in values.sort_values(ascending=False, kind="stable").index[:FIRST]]
+
+
+def are_few(data: Dataset) -> bool:
+    """Whether so few rows train that the estimator's p-values are approximate."""
+    return len(data) * (FOLDS - 1) // FOLDS < ENOUGH
 
 
 def _rivals(medians: pd.DataFrame) -> list[str]:
