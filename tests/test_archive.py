@@ -28,7 +28,8 @@ REPORT = {
 def build(tmp_path):
     """A build folder with the least that an archive takes."""
     for name, text in {
-        "html/index.html": "<p>a page</p>", "html/_sources/a.ipynb": "{}", "html/.built/keys.json": '["mnist-5k/tiny", "digits/tiny"]',
+        "html/index.html": "<p>a page</p>", "html/_sources/a.ipynb": "{}",
+        "html/.built/keys.json": '["mnist-5k/tiny", "digits/tiny"]',
         "rapp.pdf": "%PDF-", "runs/mnist-5k/tiny/a.ipynb": "{}", "runs/mnist-5k/tiny/b.failed.ipynb": "{}",
         "runs/mnist-5k/tiny/b.running.ipynb": "{}", "runs/digits/tiny/a.ipynb": "{}", "runs/reruns/c/a.ipynb": "{}",
         "runs/digits/quick/a.ipynb": "{}",
