@@ -205,7 +205,11 @@ def loosened(text: str, labels: set[str], pages: dict[str, str]) -> str:
         lambda found: OUTSIDE[found[1]] if found[2] in labels else found[0],
         text,
     )
-    text = re.sub(r"[{:]doc[}:]`(\w+)`", lambda found: f"“{pages[found[1]]}”" if found[1] in pages else found[0], text)
+    text = re.sub(
+        r"[{:]doc[}:]`(?:([^`<]+?) <)?(\w+)>?`",
+        lambda found: (found[1] or f"“{pages[found[2]]}”") if found[2] in pages else found[0],
+        text,
+    )
     link = r"\[([^\]]+)\]\((\w+)\.(?:ipynb|md)\)"
     return re.sub(link, lambda found: found[1] if found[2] in pages else found[0], text)
 

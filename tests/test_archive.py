@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import archive
+import build as site
 from tests.conftest import ROOT
 
 DATE = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
@@ -119,6 +120,12 @@ def test_outside_of_a_checkout_there_is_no_archive(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "ROOT", tmp_path)
     with pytest.raises(ValueError, match="needs git and a checkout"):
         archive.from_git("rev-parse", "HEAD")
+
+
+def test_references_to_a_page_that_the_pdf_leaves_out_are_words():
+    text = "{doc}`sites`, {doc}`the list of versions <sites>`, {doc}`what it is <notation>`, {doc}`notation`"
+    left = "“All versions”, the list of versions, {doc}`what it is <notation>`, {doc}`notation`"
+    assert site.loosened(text, set(), {"sites": "All versions"}) == left
 
 
 @pytest.mark.slow
