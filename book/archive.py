@@ -108,14 +108,18 @@ def files_of(build: Path, lock: str, about: str) -> dict[str, Path | bytes]:
     built, site = build / "html" / ".built" / "keys.json", build / "html"
     if not built.is_file() or not (build / "rapp.pdf").is_file():
         raise ValueError(f"there is no book with its PDF in {build}: say make archive, which builds both")
-    runs = build / "runs" / json.loads(built.read_text())[0]
+    runs = build / "runs"
     found: dict[str, Path | bytes] = {"README.txt": about.encode(), "requirements.lock": lock.encode()}
     found["rapp.pdf"] = build / "rapp.pdf"
     for path in site.rglob("*"):
         inside = path.relative_to(site)
         if path.is_file() and not any(part.startswith(".") for part in inside.parts):
             found[f"site/{inside.as_posix()}"] = path
-    found |= {f"notebooks/{path.name}": path for path in runs.glob("*.ipynb") if ".failed" not in path.name}
+    first, *others = json.loads(built.read_text())  # the folders of a book on several data sets, and those of reruns
+    folders = {"": runs / first} | {f"{key.replace('/', '-')}/": runs / key for key in others}
+    folders |= {f"reruns/{path.name}/": path for path in runs.glob("reruns/*")}
+    for inside, folder in folders.items():  # a dot is in the names of notebooks that failed or were interrupted
+        found |= {f"notebooks/{inside}{path.name}": path for path in folder.glob("*.ipynb") if "." not in path.stem}
     found |= {f"project/{name}": ROOT / name for name in from_git("ls-files", "-z").split("\0") if name}
     return found
 
@@ -129,21 +133,22 @@ def pack(found: dict[str, Path | bytes], folder: str, date: datetime, out: Path)
         date: of all files.
         out: the zip file.
     """
-    sums = {name: hashlib.sha256(_bytes(what)).hexdigest() for name, what in sorted(found.items())}
-    told = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
 
     def write(beside: Path) -> None:
+        told = ""
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, what in [*sorted(found.items()), ("SHA256SUMS", told.encode())]:
+
+            def add(name: str, content: bytes) -> str:
                 entry = zipfile.ZipInfo(f"{folder}/{name}", date.timetuple()[:6])
                 entry.external_attr = 0o644 << 16
-                archive.writestr(entry, _bytes(what), zipfile.ZIP_DEFLATED)
+                archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+                return f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+
+            for name, what in sorted(found.items()):
+                told += add(name, what if isinstance(what, bytes) else what.read_bytes())
+            add("SHA256SUMS", told.encode())
 
     write_atomically(out, write)
-
-
-def _bytes(what: Path | bytes) -> bytes:
-    return what if isinstance(what, bytes) else what.read_bytes()
 
 
 def main() -> int:

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import build
@@ -32,8 +34,19 @@ def pages(folder: Path, beside: Path) -> Path:
     return beside / "html" / "intro.html"
 
 
-def printed(page: Path, out: Path) -> None:
-    """Print a page into a PDF file, which is whole or absent.
+# Links to a page that is not in the PDF would lead to the folder that it was printed from.
+UNLINK = """document.querySelectorAll("a[href]").forEach(a => {
+  if (a.protocol === "file:" && a.pathname !== location.pathname) a.removeAttribute("href")
+})"""
+
+
+def printed(page: Path, out: Path, date: datetime) -> None:
+    """Print a page into a PDF file, which is whole or absent; the same page and date make the same bytes.
+
+    Args:
+        page: the HTML page.
+        out: the PDF file.
+        date: of its making, as it says.
 
     Raises:
         ValueError: there is no Chromium.
@@ -49,8 +62,12 @@ def printed(page: Path, out: Path) -> None:
         tab.set_default_timeout(300_000)
         tab.goto(f"file://{page.resolve()}")
         tab.evaluate("MathJax.startup.promise")
-        write_atomically(out, lambda beside: tab.pdf(path=beside, prefer_css_page_size=True, print_background=True))
+        tab.evaluate(UNLINK)
+        content = tab.pdf(prefer_css_page_size=True, print_background=True)
         browser.close()
+    said = f"{date:%Y%m%d%H%M%S}".encode()  # as long as what it replaces, for a PDF finds its parts by their position
+    content = re.sub(rb"(/(?:CreationDate|ModDate) \(D:)\d{14}", rb"\g<1>" + said, content)
+    write_atomically(out, lambda beside: beside.write_bytes(content))
 
 
 def main() -> int:
@@ -59,7 +76,9 @@ def main() -> int:
     folder = parser.parse_args().build
     try:
         with tempfile.TemporaryDirectory() as beside:
-            printed(pages(folder, Path(beside)), folder / "rapp.pdf")
+            page = pages(folder, Path(beside))
+            built = (folder / "html" / ".built" / "keys.json").stat().st_mtime
+            printed(page, folder / "rapp.pdf", datetime.fromtimestamp(built, UTC))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -28,8 +28,11 @@ REPORT = {
 def build(tmp_path):
     """A build folder with the least that an archive takes."""
     for name, text in {
-        "html/index.html": "<p>a page</p>", "html/_sources/a.ipynb": "{}", "html/.built/keys.json": '["mnist-5k/tiny"]',
+        "html/index.html": "<p>a page</p>", "html/_sources/a.ipynb": "{}",
+        "html/.built/keys.json": '["mnist-5k/tiny", "digits/tiny"]',
         "rapp.pdf": "%PDF-", "runs/mnist-5k/tiny/a.ipynb": "{}", "runs/mnist-5k/tiny/b.failed.ipynb": "{}",
+        "runs/mnist-5k/tiny/b.running.ipynb": "{}", "runs/digits/tiny/a.ipynb": "{}", "runs/reruns/c/a.ipynb": "{}",
+        "runs/digits/quick/a.ipynb": "{}",
     }.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -53,7 +56,8 @@ def test_an_archive_holds_site_notebooks_and_project_and_its_checksums_hold(buil
     inside = unpacked(build / "rapp-1.zip", tmp_path / "empty")
     names = {"README.txt", "SHA256SUMS", "requirements.lock", "rapp.pdf", "site", "notebooks", "project"}
     assert {path.name for path in inside.iterdir()} == names
-    assert [path.name for path in (inside / "notebooks").iterdir()] == ["a.ipynb"]
+    notebooks = {path.relative_to(inside / "notebooks").as_posix() for path in inside.glob("notebooks/**/*.ipynb")}
+    assert notebooks == {"a.ipynb", "digits-tiny/a.ipynb", "reruns/c/a.ipynb"}
     assert not list((inside / "site").glob(".*"))
     for name in ("Makefile", "book/results/table2.csv", "rapp/pathway.py", ".constraints.txt"):
         assert (inside / "project" / name).read_bytes() == (ROOT / name).read_bytes()

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -622,7 +623,11 @@ def test_the_book_is_one_pdf(book):
     command = [sys.executable, str(ROOT / "book" / "pdf.py"), f"--build={book}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (book / "rapp.pdf").read_bytes().startswith(b"%PDF-")
+    content = (book / "rapp.pdf").read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert b"file:///" not in content
+    built = datetime.fromtimestamp((book / "html" / ".built" / "keys.json").stat().st_mtime, UTC)
+    assert content.count(f"Date (D:{built:%Y%m%d%H%M%S}".encode()) == 2  # of the site, not of the clock
     assert not (book / "nothing").exists()
     done = subprocess.run([*command[:2], f"--build={book / 'nothing'}"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
