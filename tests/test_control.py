@@ -26,4 +26,6 @@ def test_other_classes_have_a_column_of_their_own_in_both_tables():
     found = runs(aurocs=((0.2, 0.3, 0.4, 0.8, 0.7), (0.5,) * 5, (0.5,) * 5), targets=("1", "2", "3"))
     for table in (control.table(found, "1"), control.steps(found, "1")):
         assert list(table.columns)[-2:] == ["this class, 1 seeds", "2 other classes, one run each"]
-    assert control.steps(found, "1").iloc[0, 1] == "+0.200 (one run)"
+    first = control.steps(found, "1").iloc[0]
+    assert first.iloc[1] == "+0.200 (one run)"
+    assert first.iloc[2] == "+0.000 ± 0.000"  # of two classes, one run each: no verdict

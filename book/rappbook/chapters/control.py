@@ -74,16 +74,16 @@ def steps(runs: pd.DataFrame, target: str) -> pd.DataFrame:
     ways, shown = list(WAYS), pd.DataFrame({"step": list(STEPS)})
     for name, part in _groups(runs, target).items():
         changes = [part[ways[after]] - part[ways[before]] for after, before in STEPS.values()]
-        shown[name] = [_in_words(change) for change in changes]
+        shown[name] = [_in_words(change, judged=part["target"].nunique() == 1) for change in changes]
     return shown
 
 
-def _in_words(changes: pd.Series) -> str:
-    """Mean ± std of changes, and what they say."""
+def _in_words(changes: pd.Series, judged: bool) -> str:
+    """Mean ± std of changes, and what those of one class say; of several classes there is one run each."""
     if len(changes) == 1:
         return f"{changes.mean():+.3f} (one run)"
     said = "open" if abs(changes.mean()) <= 2 * changes.std() else "helps" if changes.mean() > 0 else "harms"
-    return f"{changes.mean():+.3f} ± {changes.std():.3f}: {said}"
+    return f"{changes.mean():+.3f} ± {changes.std():.3f}" + (f": {said}" if judged else "")
 
 
 def _groups(runs: pd.DataFrame, target: str) -> dict[str, pd.DataFrame]:

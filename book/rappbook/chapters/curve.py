@@ -51,6 +51,6 @@ def planes(seed: int = 0) -> list[Plane]:
     hidden = seen(h_normal), seen(h_manifold), seen(h)
     return [
         Plane("input", normal.numpy(), manifold.numpy(), samples.numpy(), copies.numpy()),
-        Plane("hidden layer 2 of the encoder", *hidden, seen(h_hat)),
-        Plane("and the decoder's layer as wide", *hidden, seen(way_back)),
+        Plane("encoder's layer 2", *hidden, seen(h_hat)),
+        Plane("decoder's layer as wide", *hidden, seen(way_back)),
     ]

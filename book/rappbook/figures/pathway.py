@@ -55,7 +55,7 @@ def _arrow() -> dict:
 
 def planes(drawn: Sequence[Plane]) -> Figure:
     """What an autoencoder of points in the plane does to a normal and to a novel one, a panel for each plane."""
-    figure, axes = style.subplots(1, len(drawn), figsize=(9, 3.4))
+    figure, axes = style.subplots(1, len(drawn), figsize=(7, 3.2))
     for ax, plane in zip(axes, drawn, strict=True):
         ax.scatter(*plane.normal.T, s=6, color="0.6", alpha=0.5, linewidths=0, label="normal points")
         ax.plot(*plane.manifold.T, color=style.RECONSTRUCTION, linewidth=2, label="all that the network can answer")
@@ -74,7 +74,7 @@ def planes(drawn: Sequence[Plane]) -> Figure:
             )
         ax.set(title=plane.title, xticks=[], yticks=[])
         ax.title.set_fontsize(11)
-    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=9, ncols=5, loc="outside lower center")
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=9, ncols=3, loc="outside lower center")
     return figure
 
 
