@@ -118,8 +118,8 @@ def files_of(build: Path, lock: str, about: str) -> dict[str, Path | bytes]:
     first, *others = json.loads(built.read_text())  # the folders of a book on several data sets, and those of reruns
     folders = {"": runs / first} | {f"{key.replace('/', '-')}/": runs / key for key in others}
     folders |= {f"reruns/{path.name}/": path for path in runs.glob("reruns/*")}
-    for inside, folder in folders.items():  # a dot is in the names of notebooks that failed or were interrupted
-        found |= {f"notebooks/{inside}{path.name}": path for path in folder.glob("*.ipynb") if "." not in path.stem}
+    for name, folder in folders.items():  # a dot is in the names of notebooks that failed or were interrupted
+        found |= {f"notebooks/{name}{path.name}": path for path in folder.glob("*.ipynb") if "." not in path.stem}
     found |= {f"project/{name}": ROOT / name for name in from_git("ls-files", "-z").split("\0") if name}
     return found
 

@@ -55,8 +55,9 @@ def by_class(rows: pd.DataFrame, names: dict[str, str]) -> Figure:
 
     Args:
         rows: model, score, target, auroc, committed (bool: drawn open).
-        names: class → name on the axis.
+        names: class → name on the axis; those without rows have no place on it.
     """
+    names = {target: name for target, name in names.items() if target in set(rows["target"])}
     models = [model for model in style.MODEL_NAMES if model in set(rows["model"])]
     figure, axes = style.subplots(len(models), 1, figsize=(6.8, 1.9 * len(models) + 0.6), sharex=True, squeeze=False)
     order = list(names)
