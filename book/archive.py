@@ -95,12 +95,11 @@ def ask_pip(words: str) -> dict:
     return json.loads(done.stdout)
 
 
-def files_of(build: Path, lock: str, about: str) -> dict[str, Path | bytes]:
-    """The archive's files: the name of each, and where it is or what it holds.
+def files_of(build: Path) -> dict[str, Path | bytes]:
+    """The files that there are: the name of each in the archive, and where it is.
 
     Args:
         build: the build folder, with a book and its PDF.
-        lock, about: texts of requirements.lock and README.txt.
 
     Raises:
         ValueError: there is no book.
@@ -109,8 +108,7 @@ def files_of(build: Path, lock: str, about: str) -> dict[str, Path | bytes]:
     if not built.is_file() or not (build / "rapp.pdf").is_file():
         raise ValueError(f"there is no book with its PDF in {build}: say make archive, which builds both")
     runs = build / "runs"
-    found: dict[str, Path | bytes] = {"README.txt": about.encode(), "requirements.lock": lock.encode()}
-    found["rapp.pdf"] = build / "rapp.pdf"
+    found: dict[str, Path | bytes] = {"rapp.pdf": build / "rapp.pdf"}
     for path in site.rglob("*"):
         inside = path.relative_to(site)
         if path.is_file() and not any(part.startswith(".") for part in inside.parts):
@@ -128,7 +126,7 @@ def pack(found: dict[str, Path | bytes], folder: str, date: datetime, out: Path)
     """Write the zip file, whole or not at all; the same files make the same bytes.
 
     Args:
-        found: as ``files_of`` makes it; SHA256SUMS is added.
+        found: the name of each file, and where it is or what it holds; SHA256SUMS is added.
         folder: the one that all files lie in.
         date: of all files.
         out: the zip file.
@@ -164,9 +162,10 @@ def main() -> int:
             )
         date = datetime.fromtimestamp(int(from_git("show", "--no-patch", "--format=%ct")), UTC)
         about = ABOUT.format(commit=commit, date=date.date(), python=versions()["Python"])
-        files_of(arguments.build, "", "")  # before pip is asked, which takes a while
+        found = files_of(arguments.build)  # before pip is asked, which takes a while
         print("Asking pip for the hash of every package ...", flush=True)
-        found = files_of(arguments.build, locked(ask_pip(arguments.pip_args)), about)
+        found["requirements.lock"] = locked(ask_pip(arguments.pip_args)).encode()
+        found["README.txt"] = about.encode()
         out = arguments.build / f"rapp-{commit}.zip"
         pack(found, out.stem, date, out)
     except (ValueError, OSError) as error:

@@ -52,7 +52,7 @@ def unpacked(file, folder):
 
 
 def test_an_archive_holds_site_notebooks_and_project_and_its_checksums_hold(build, tmp_path):
-    found = archive.files_of(build, "a lock", "a text")
+    found = archive.files_of(build) | {"README.txt": b"a text", "requirements.lock": b"a lock"}
     archive.pack(found, "rapp-1", DATE, build / "rapp-1.zip")
     inside = unpacked(build / "rapp-1.zip", tmp_path / "empty")
     names = {"README.txt", "SHA256SUMS", "requirements.lock", "rapp.pdf", "site", "notebooks", "project"}
@@ -65,7 +65,7 @@ def test_an_archive_holds_site_notebooks_and_project_and_its_checksums_hold(buil
 
 
 def test_the_same_files_make_the_same_bytes(build):
-    found = archive.files_of(build, "a lock", "a text")
+    found = archive.files_of(build) | {"README.txt": b"a text", "requirements.lock": b"a lock"}
     for name in ("one.zip", "two.zip"):
         archive.pack(dict(reversed(found.items())) if name == "two.zip" else found, "rapp-1", DATE, build / name)
     assert (build / "one.zip").read_bytes() == (build / "two.zip").read_bytes()
