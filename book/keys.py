@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# Those of rapp.data.table_file, which cannot be imported here; a test holds the two together.
+SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
 SHOWS_ROWS = re.compile(
     r"\bpublished\.(our_rows|all_rows|has_rows|committed|full_scale|ablations|adbench|from_scores|about|results_file)\b"
     r"|\b(ranking|ledger)\."
@@ -97,7 +99,7 @@ def is_table(dataset: str) -> bool:
 
 def has_labels(dataset: str, label: str) -> bool:
     """Return whether rows have classes: all but those of a table whose label column was not named."""
-    return bool(label) or not dataset.lower().endswith((".csv", ".tsv", ".txt", ".gz", ".parquet"))
+    return bool(label) or not dataset.lower().endswith(SUFFIXES)
 
 
 def label_of(dataset: str, label: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 import book
 import keys
+from rapp.data import table_file
 from tests.conftest import ROOT
 
 CHAPTERS = {  # name: parameters, code
@@ -413,3 +414,10 @@ def test_the_makefile_is_for_gnu_make_of_2006_and_for_people():
     for word in (*newer, "$(shell", "$(eval", "$(call", "$(foreach", "define"):
         assert word not in text, word
     assert text.count("\n") <= 125
+
+
+def test_a_table_without_labels_is_known_by_the_names_that_rapp_reads():
+    assert keys.SUFFIXES == table_file.SUFFIXES
+    assert not any(keys.has_labels(f"t{suffix.upper()}", "") for suffix in keys.SUFFIXES)
+    assert keys.has_labels("t.csv", "kind")
+    assert keys.has_labels("mnist-5k", "")
