@@ -17,10 +17,10 @@ from rapp.data.schema import encode, learn
 from rapp.data.table_file import read as read_table
 from rapp.data.user_table import MIN_ROWS, is_table, plain, say_once
 from rapp.estimator import ENOUGH
+from rappbook.chapters.your_table import reasons
 
 FOLDS = 5
 FIRST = 10  # rows to look at
-REASONS = 3
 RAPP = "RaPP"  # its default: an autoencoder, and NAP
 RIVALS = ("knn", "iforest")
 UNKNOWN = "no label"  # the one class of such a table
@@ -114,11 +114,8 @@ def first_rows(data: Dataset, scores: pd.DataFrame, fits: list[Fit]) -> pd.DataF
     rivals = {name: top(medians[name]) for name in _rivals(medians)}
     falls = np.zeros((len(rows), data.x.shape[1]))
     for fit in fits:
-        if not (mine := [i for i, row in enumerate(rows) if row in fit.rows]):
-            continue
-        falls[mine] += fit.detector.explain(fit.scaler.transform(data.x[[rows[i] for i in mine]])).to_numpy()
-    names = np.array(data.features, dtype=object)
-    reasons = [[names[j] for j in np.argsort(-fall, kind="stable")[:REASONS] if fall[j] > 0] for fall in falls]
+        if mine := [i for i, row in enumerate(rows) if row in fit.rows]:
+            falls[mine] += fit.detector.explain(fit.scaler.transform(data.x[[rows[i] for i in mine]])).to_numpy()
     return pd.DataFrame(
         {
             "data row": [row + 1 for row in rows],
@@ -126,7 +123,7 @@ def first_rows(data: Dataset, scores: pd.DataFrame, fits: list[Fit]) -> pd.DataF
             "place": [", ".join(map(str, places[scores["row"] == row])) for row in rows],
             "p-value": medians.loc[rows, "p"].to_numpy(),
             "also first for": [", ".join(name for name, its in rivals.items() if row in its) or "–" for row in rows],
-            "look at": [", ".join(found) or "–" for found in reasons],
+            "look at": [names or "–" for names in reasons(falls, data.features)],
         }
     )
 

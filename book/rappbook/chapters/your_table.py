@@ -1,6 +1,7 @@
 """RaPP and its rivals on one table, at their defaults, on the same splits; and which of its rows to look at first."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rapp.detectors.rows import bottleneck
 from rapp.splits import split
 
 RIVALS = ("knn", "lof", "gmm", "iforest", "ocsvm", "pca")
+REASONS = 3
 SCORES = {"recon": "reconstruction error", "sap": "SAP", "nap": "NAP"}
 
 
@@ -71,20 +73,24 @@ def compare(data: Dataset, target: str, seeds: int, epochs: int) -> tuple[pd.Dat
     return pd.DataFrame(found, columns=["method", "seed", "auroc"]), first
 
 
+def reasons(falls: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Up to three features for each row of ``RaPP.explain``'s falls (n, n_features), the largest fall first."""
+    first = np.argsort(-falls, axis=1, kind="stable")[:, :REASONS]
+    return [", ".join(names[j] for j in best if fall[j] > 0) for fall, best in zip(falls, first, strict=True)]
+
+
 def suspects(data: Dataset, target: str, detector: RaPP, n: int = 10) -> pd.DataFrame:
     """The test rows of seed 0 with the highest scores: number in the file, class, score, p-value, and three reasons."""
     _, test, _, numbers = parts(data, target, 0)
     scores = -detector.score_samples(test)
     first = np.argsort(-scores, kind="stable")[:n]
-    names = np.array(data.features or [f"feature {i}" for i in range(test.shape[1])], dtype=object)
-    falls = detector.explain(test[first]).to_numpy()
-    reasons = [", ".join(names[np.argsort(-fall)[:3]][np.sort(fall)[::-1][:3] > 0]) for fall in falls]
+    names = data.features or [f"feature {i}" for i in range(test.shape[1])]
     return pd.DataFrame(
         {
             "data row": numbers[first] + 1,
             "class": [data.class_name(label) for label in data.y[numbers[first]]],
             "score": scores[first],
             "p-value": detector.p_value(test[first]),
-            "look at": reasons,
+            "look at": reasons(detector.explain(test[first]).to_numpy(), names),
         }
     )

@@ -16,8 +16,7 @@ def distribution(times: pd.Series, first: list[int]) -> Figure:
     """
     figure, ax = style.subplots(figsize=(6.8, 3))
     least = times[times > 0].min()
-    bins = np.geomspace(least, times.max() * 1.01, 41)
-    ax.hist(times.clip(lower=least), bins=bins, color=style.NORMAL)
+    ax.hist(times.clip(lower=least), bins=np.geomspace(least, times.max() * 1.01, 41), color=style.NORMAL)
     ax.plot(times[first], np.full(len(first), 0.7), "v", color=style.NOVEL, clip_on=False, label="the rows to look at")
     ax.set(xscale="log", yscale="log", ylim=(0.5, None), xlabel="score, 1 is the median row's", ylabel="rows")
     ax.legend(frameon=False)
