@@ -17,7 +17,8 @@ WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # x86's instruction sets that multiply b
 
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
 # - tiny: seconds a notebook, for tests; its numbers mean nothing.
-# - quick: the default. On small data a shallower network in small batches, on full data the paper's for fewer epochs.
+# - quick: the default. On small data a shallower and narrower network in small batches, on full data the paper's for
+#   fewer epochs.
 # - paper: the protocol of the paper, which says only that the epoch of the lowest validation loss is kept.
 PROFILES: dict[str, dict[str, Any]] = {
     "tiny": {"n_layers": 3, "bottleneck": 8, "samples": 1, "epochs": 2, "batch": 64, "threads": 1},

@@ -24,6 +24,12 @@ def widths(n_features: int, bottleneck: int, n_layers: int) -> list[int]:
     return [int(n_features - step * i + 1e-9) for i in range(n_layers)] + [bottleneck]
 
 
+def shrinking(n_features: int, bottleneck: int, n_layers: int) -> tuple[int, ...]:
+    """The widths between input and bottleneck if each layer shrinks by the same factor: 376, 181, 87, 42 of five."""
+    factor = (bottleneck / n_features) ** (1 / n_layers)
+    return tuple(round(n_features * factor**i) for i in range(1, n_layers))
+
+
 def layers(sizes: Sequence[int], kind: str = "paper") -> nn.Sequential:
     """One ``nn.Sequential`` per layer, from ``sizes[0]`` inputs to ``sizes[-1]`` outputs, of a kind in ``KINDS``."""
     stack = []

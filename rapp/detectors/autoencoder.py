@@ -15,6 +15,7 @@ from rapp.cache import sha256
 from rapp.config import PROFILES, SMALL, ParameterError, TrainingConfig, check_name, resolve_device
 from rapp.detectors.base import Detector, Rows
 from rapp.detectors.rows import bottleneck
+from rapp.models import shrinking
 from rapp.pathway import FewRowsWarning, Pathway, Whitening, nap, sap
 from rapp.progress import Progress, say
 from rapp.stacks import cache_files, model_key, stack_size, train_stack
@@ -39,10 +40,14 @@ def training_config(profile: str, model: str, x: np.ndarray, is_image: bool, **c
         ParameterError: naming the parameter, its value and what is allowed.
     """
     check_name(profile)
-    values = dict(PROFILES["quick, small data" if profile == "quick" and len(x) < SMALL else profile])
+    is_small = profile == "quick" and len(x) < SMALL
+    values = dict(PROFILES["quick, small data" if is_small else profile])
     if not is_image:
         values["bottleneck"] = bottleneck(x)
-    return changed(TrainingConfig(model=model, **values), **changes)
+    config = changed(TrainingConfig(model=model, **values), **changes)
+    if is_small and config.hidden is None:  # less than half the weights of the paper's widths, and half the time
+        config = replace(config, hidden=shrinking(x.shape[1], config.bottleneck, config.n_layers))
+    return config
 
 
 def changed(config: TrainingConfig, **changes: Any) -> TrainingConfig:
