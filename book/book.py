@@ -7,25 +7,32 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import keys
 
 EXECUTE = Path(__file__).with_name("execute.py")
-# They share trained models, so they run one after another and each model is trained once.
-SHARE_MODELS = ("02_when_reconstruction_fails", "03_rapp", "04_base_models", "11_why_nap_works")
+# Chapters that read models of an earlier one wait for it, so that each model is trained once. They come first, for
+# together they take longest.
+AFTER = {
+    "02_when_reconstruction_fails": "",
+    "03_rapp": "02_when_reconstruction_fails",
+    "04_base_models": "03_rapp",
+    "11_why_nap_works": "03_rapp",
+}
+USUAL_JOBS = 2  # notebooks side by side, as far as there are cores: while one imports or draws, another trains
 
 
 def jobs_asked(text: str, makeflags: str = "") -> int:
-    """Return how many notebooks run side by side: JOBS, or else the number of ``make -j``, or else one.
+    """Return how many notebooks run side by side: JOBS, or else the number of ``make -j``, or else the usual number.
 
     Raises:
         ValueError: JOBS is no such number.
     """
     if not text.strip():
         given = re.search(r"(?<!\S)-j(\d+)", makeflags)
-        return max(1, int(given[1])) if given else 1
+        return max(1, int(given[1])) if given else min(USUAL_JOBS, os.cpu_count() or 1)
     if not re.fullmatch(r"\s*0*[1-9]\d{0,3}\s*", text):
         raise ValueError(f"JOBS={text} must be a whole number of at least 1")
     return int(text)
@@ -43,13 +50,15 @@ def environment(jobs: int) -> dict[str, str]:
     return {"LOKY_MAX_CPU_COUNT": str(max(1, joblib.cpu_count() // jobs)), **os.environ}
 
 
-def groups(stale: Sequence[keys.Run]) -> list[list[keys.Run]]:
-    """Return the runs in groups: groups may run side by side, the runs within one may not."""
-    found: dict[tuple[Path, str], list[keys.Run]] = {}
-    for run in stale:
-        name = run.notebook.stem
-        found.setdefault((run.output.parent, "" if name in SHARE_MODELS else name), []).append(run)
-    return list(found.values())
+def in_order(stale: Sequence[keys.Run]) -> list[keys.Run]:
+    """Return the runs in the order in which they should begin."""
+    return sorted(stale, key=lambda run: run.notebook.stem not in AFTER)
+
+
+def may_begin(run: keys.Run, others: Sequence[keys.Run]) -> bool:
+    """Return whether a run waits for none of the others, which have not ended."""
+    waits_for = AFTER.get(run.notebook.stem)
+    return not any(o.notebook.stem == waits_for and o.output.parent == run.output.parent for o in others)
 
 
 def command(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
@@ -60,48 +69,53 @@ def command(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
     return [sys.executable, str(EXECUTE), *paths, *(f"--{name}={value}" for name, value in words.items())]
 
 
-def read_tables(what: keys.Asked, stale: Sequence[keys.Run]) -> int:
-    """Read what tables there are, so that what was chosen is said once, not by each notebook; the exit status."""
-    for name, run in {run.dataset: run for run in stale if keys.is_table(run.dataset)}.items():
-        import execute  # imported here, because it imports torch
+def check(what: keys.Asked, stale: Sequence[keys.Run], scheduler: str = "") -> int:
+    """Check parameters, data and cluster before anything runs: what is wrong, or was chosen, is said once; the status."""
+    import execute  # imported here, because it imports torch
 
-        words = argparse.Namespace(dataset=name, label=what.label, profile=what.profile, params=what.params)
-        try:
+    try:
+        for name, run in {run.dataset: run for run in reversed(stale)}.items():
+            words = argparse.Namespace(dataset=name, label=what.label, profile=what.profile, params=what.params)
             execute.check(run.notebook, execute.parameters_of(words))
-        except (execute.ParameterError, execute.DataError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        if scheduler:
+            with execute.runner.connected(scheduler):
+                pass
+    except (execute.ParameterError, execute.DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
 def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run], list[str]]) -> int:
     """Execute notebooks, ``jobs`` side by side, until one fails, and return the exit status."""
-    waiting = groups(stale)
-    jobs = max(1, min(jobs, len(waiting)))
-    env = environment(jobs)
-    statuses: list[int] = []
+    waiting = in_order(stale)
+    at_work: dict[Future, keys.Run] = {}
     processes: list[subprocess.Popen] = []
+    env = environment(max(1, min(jobs, len(waiting))))
+    status = 0
 
-    def work(group: list[keys.Run]) -> None:
-        """Execute the notebooks of one group one after another, and keep the status of one that fails."""
-        for run in group:
-            if statuses:
-                return
-            processes.append(process := subprocess.Popen(command_of(run), env=env))
-            if (status := process.wait()) < 0 and not statuses:
-                print(f"error: {run.notebook.stem}: its process was ended by signal {-status}", file=sys.stderr)
-            if status:
-                statuses.append(status if status > 0 else 1)
+    def work(run: keys.Run) -> int:
+        """Execute one notebook and return its exit status."""
+        processes.append(process := subprocess.Popen(command_of(run), env=env))
+        if (status := process.wait()) < 0:
+            print(f"error: {run.notebook.stem}: its process was ended by signal {-status}", file=sys.stderr)
+        return status if status >= 0 else 1
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            list(pool.map(work, waiting))
+            while at_work or (waiting and not status):
+                ready = [run for run in waiting if may_begin(run, [*waiting, *at_work.values()])]
+                for run in ready[: 0 if status else jobs - len(at_work)]:
+                    waiting.remove(run)
+                    at_work[pool.submit(work, run)] = run
+                for ended in wait(at_work, return_when=FIRST_COMPLETED).done:
+                    del at_work[ended]
+                    status = status or ended.result()
         except BaseException:  # an interruption: nothing that was started may go on without us
-            statuses.append(1)
             for process in processes:
                 process.terminate()
             raise
-    return statuses[0] if statuses else 0
+    return status
 
 
 def options() -> argparse.ArgumentParser:
@@ -129,7 +143,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if stale and (status := read_tables(what, stale)):
+    if stale and (status := check(what, stale, arguments.scheduler)):
         return status
     if stale and (status := run_all(stale, jobs, lambda run: command(run, what, arguments.scheduler))):
         return status

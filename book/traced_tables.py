@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from rapp.detectors import DETECTORS
@@ -46,13 +47,16 @@ class Page:
         if file not in self.files:
             rows = pd.read_csv(published.BOOK / file, dtype={"target": str})
             rows = cells.completed(rows) if re.fullmatch(r"results/[^/]+\.csv", file) else rows
-            self.files[file] = rows.assign(file=file, line=rows.index + 2)
+            texts = rows.select_dtypes(
+                exclude=["number", "bool"]
+            ).columns  # as plain objects: many small parts are taken
+            self.files[file] = rows.astype(dict.fromkeys(texts, object)).assign(file=file, line=rows.index + 2)
         return self.files[file]
 
     def raw(self, file: str) -> pd.DataFrame:
         """A file as it stands there: all its values are texts, and the index counts its lines."""
         if file not in self.texts:
-            rows = pd.read_csv(published.BOOK / file, dtype=str, na_filter=False)
+            rows = pd.read_csv(published.BOOK / file, dtype=object, na_filter=False)
             self.texts[file] = rows.set_index(rows.index + 2)
         return self.texts[file]
 
@@ -93,9 +97,10 @@ def _trace(column: str, part: pd.DataFrame, of: str = "auroc", at: int = 0) -> I
 
 def _same(rows: pd.DataFrame, **values: object) -> pd.DataFrame:
     """The rows with these values in the columns of these names."""
+    kept = np.ones(len(rows), dtype=bool)
     for name, value in values.items():
-        rows = rows[rows[name] == value]
-    return rows
+        kept &= (rows[name] == value).to_numpy()
+    return rows[kept]
 
 
 def _worst(part: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 
+import numpy as np
 import pandas as pd
 
 from rapp.experiment import SCORES
@@ -117,12 +118,13 @@ def where(rows: pd.DataFrame, part: pd.DataFrame) -> dict[str, list[str]]:
         part: some of them.
     """
     found: dict[str, list[str]] = {}
+    kept = np.ones(len(rows), dtype=bool)
     for name in CONDITIONS:
         values = sorted(part[name].unique()) if name in rows else []
-        kept = rows[rows[name].isin(values)] if values else rows
-        if len(kept) < len(rows):
-            found[name], rows = values, kept
-    return found if len(rows) == len(part) else {**found, "line": [str(line) for line in part.index]}
+        alike = kept & rows[name].isin(values).to_numpy() if values else kept
+        if alike.sum() < kept.sum():
+            found[name], kept = values, alike
+    return found if kept.sum() == len(part) else {**found, "line": [str(line) for line in part.index]}
 
 
 def in_words(conditions: dict[str, list[str]]) -> str:

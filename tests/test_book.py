@@ -398,7 +398,7 @@ def test_of_two_builds_at_once_the_second_waits_and_says_so(tmp_path):
 
 
 def test_make_j_and_jobs_say_how_many_run_side_by_side(tmp_path):
-    """``make -j2`` hands its number over in a variable of its own, GNU Make 3.81 does not: there it is ``JOBS=2``."""
+    """``make -j3`` hands its number over in a variable of its own, GNU Make 3.81 does not: there it is ``JOBS=3``."""
     script = (
         "import sys; sys.path.insert(0, 'book'); import book, os; print(book.jobs_asked('', os.getenv('MAKEFLAGS')))"
     )
@@ -406,7 +406,13 @@ def test_make_j_and_jobs_say_how_many_run_side_by_side(tmp_path):
     makefile.write_text(f'all:\n\t@{sys.executable} -c "{script}"\n')
     unset = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
     is_old = " 3.8" in subprocess.run(["make", "--version"], capture_output=True, text=True).stdout.splitlines()[0]
-    for words, jobs in (((), 1), (("-j1",), 1), (("-j2",), 1 if is_old else 2), (("-j",), 1)):
+    usual = min(2, os.cpu_count())
+    for words, jobs in (
+        ((), usual),
+        (("-j1",), usual if is_old else 1),
+        (("-j3",), usual if is_old else 3),
+        (("-j",), usual),
+    ):
         command = ["make", "--no-print-directory", "-f", makefile, *words]  # under `make test` a make within a make
         made = subprocess.run(command, cwd=ROOT, env=unset, capture_output=True, text=True)
         assert made.stdout.split() == [str(jobs)], made.stderr
@@ -427,11 +433,10 @@ def test_notebooks_run_on_a_cluster(make, tmp_path):
         words = ("DATASET=digits", "PROFILE=tiny", f"BUILD={tmp_path}", f"SCHEDULER={scheduler}")
         wrong = make("book", *words, "PARAMS=target=11")
         assert wrong.returncode != 0
-        assert f"01_anomaly_detection: on {scheduler}" in wrong.stderr
-        assert "error: target 11 is no class of digits" in wrong.stderr
+        assert wrong.stderr.count("error: target 11 is no class of digits") == 1  # found before anything is sent there
     gone = make("book", *words)
     assert gone.returncode != 0
-    assert "cannot be reached" in gone.stderr
+    assert gone.stderr.count("cannot be reached") == 1
     assert "Traceback" not in wrong.stderr + gone.stderr
 
 

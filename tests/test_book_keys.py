@@ -222,7 +222,7 @@ def test_the_chapters_of_this_book():
     shown = {name for name, chapter in of.items() if chapter.shows_rows}
     assert {"04_base_models", "09_who_wins_where", "10_paper_tables"} <= shown
     assert not {"01_anomaly_detection", "03_rapp", "05_classical"} & shown
-    assert set(book.SHARE_MODELS) <= set(of)
+    assert set(book.AFTER) <= set(of)
 
 
 @pytest.mark.parametrize(
@@ -257,16 +257,22 @@ def test_the_site_depends_on_its_pages_and_executed_notebooks(project, file, cha
 @pytest.mark.parametrize(
     ("text", "makeflags", "jobs"),
     [
-        ("", "", 1),
-        ("", " -j2 --jobserver-auth=3,4", 2),
+        ("", "", 2),
+        ("", " -j1 --jobserver-auth=3,4", 1),
         ("", "k -j8 --jobserver-auth=3,4 -- PARAMS=x", 8),
-        ("", " --jobserver-fds=3,4 -j", 1),  # GNU Make 3.81 keeps the number to itself
+        ("", " --jobserver-fds=3,4 -j", 2),  # GNU Make 3.81 keeps the number to itself
         ("3", " -j2", 3),
         (" 2 ", "", 2),
     ],
 )
-def test_notebooks_side_by_side(text, makeflags, jobs):
+def test_notebooks_side_by_side(monkeypatch, text, makeflags, jobs):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert book.jobs_asked(text, makeflags) == jobs
+
+
+def test_one_core_runs_one_notebook(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert book.jobs_asked("") == 1
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "2 3"])
@@ -303,33 +309,29 @@ def in_steps(project, datasets, jobs, fails=()):
 
 
 def test_one_after_the_other_in_order(project):
+    """Those whose models others read come first."""
     status, steps = in_steps(project, "digits kmnist", 1)
     assert status == 0
     found = [(run.dataset, run.notebook.stem) for run in runs(project, "digits kmnist")]
-    shared = book.SHARE_MODELS  # one after another, in the place of the first of them
-    order = [name for name in found if name[1] not in shared[1:]]
-    for dataset in ("digits", "kmnist"):
-        place = order.index((dataset, shared[0])) + 1
-        order[place:place] = [(dataset, name) for name in shared[1:]]
-    order = ["/".join(name) for name in order]
+    first = [name for name in found if name[1] in book.AFTER]
+    order = ["/".join(name) for name in first + [name for name in found if name not in first]]
     assert [name for sign, name in steps if sign == "+"] == order
     assert [sign for sign, _ in steps] == ["+", "-"] * len(order)
 
 
-def test_side_by_side_but_for_those_that_share_models(project):
+def test_side_by_side_but_for_those_that_read_models_of_others(project):
     status, steps = in_steps(project, "digits kmnist", 3)
     assert status == 0
-    at_work, most = set(), 0
+    at_work, most, ended = set(), 0, set()
     for sign, name in steps:
+        dataset, chapter = name.split("/")
+        if sign == "+":
+            assert not book.AFTER.get(chapter) or f"{dataset}/{book.AFTER[chapter]}" in ended, steps
         at_work = at_work | {name} if sign == "+" else at_work - {name}
+        ended |= {name} if sign == "-" else set()
         most = max(most, len(at_work))
-        for dataset in ("digits", "kmnist"):
-            assert len(at_work & {f"{dataset}/{shared}" for shared in book.SHARE_MODELS}) <= 1, at_work
     assert 2 <= most <= 3
-    begun = [name for sign, name in steps if sign == "+" and name.startswith("digits")]
-    assert [name for name in begun if name.split("/")[1] in book.SHARE_MODELS] == [
-        f"digits/{shared}" for shared in book.SHARE_MODELS
-    ]
+    assert len(ended) == len(runs(project, "digits kmnist"))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -345,7 +347,7 @@ def test_the_first_failure_starts_no_other(project, jobs):
 def test_a_process_that_is_killed_is_a_failure_with_a_line(project, capfd):
     kill = [sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"]
     assert book.run_all(runs(project), 1, lambda run: kill) == 1
-    assert capfd.readouterr().err == "error: 01_first: its process was ended by signal 9\n"
+    assert capfd.readouterr().err == "error: 02_when_reconstruction_fails: its process was ended by signal 9\n"
 
 
 def test_an_interrupted_build_leaves_nothing_running(project):

@@ -115,11 +115,11 @@ def test_the_class_that_is_chosen_for_the_user_is_said_once(table, capsys, monke
 def test_what_is_said_of_a_table_is_said_before_its_notebooks_run(table, capsys, monkeypatch):
     monkeypatch.setenv("RAPP_SAID", "")
     runs = [keys.Run(ROOT / "notebooks" / "03_rapp.ipynb", ROOT, str(table), "", "")]
-    assert book.read_tables(keys.asked(table, "", "kind=ok", "tiny", "seeds=2"), runs) == 0
+    assert book.check(keys.asked(table, "", "kind=ok", "tiny", "seeds=2"), runs) == 0
     assert capsys.readouterr().err.count("normal is 'ok', as you said") == 1
     check(table, "tiny", label="kind=ok")
     assert capsys.readouterr().err == ""
-    assert book.read_tables(keys.asked(table, "", "kinds", "tiny", ""), runs) == 2
+    assert book.check(keys.asked(table, "", "kinds", "tiny", ""), runs) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: t.csv has no column 'kinds'; did you mean 'kind'?")
 
