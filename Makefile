@@ -11,7 +11,7 @@ PROFILE   ?= quick
 PARAMS    ?=
 # of `make rerun`
 NOTEBOOK  ?=
-# how many notebooks, or processes of `make rows`, run side by side
+# how many notebooks (two if it is not said), or processes of `make rows`, run side by side
 JOBS      ?=
 # tcp://host:8786: a Dask cluster on which the notebooks run
 SCHEDULER ?=
@@ -51,7 +51,7 @@ $(if $(strip $(BUILD)),,$(error BUILD="$(BUILD)" names no folder))
 
 help:  ## show this help
 	@echo "usage: make TARGET [DATASET=mnist-5k|digits|mnist|fashion-mnist|kmnist|steel|...] [DATASETS=\"mnist-5k digits\"]"
-	@echo "       [DATASET=table.csv LABEL=column NORMAL=class] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"] [JOBS=2]"
+	@echo "       [DATASET=table.csv LABEL=column NORMAL=class] [PROFILE=quick|paper|tiny] [PARAMS=\"target=8 seeds=5\"] [JOBS=1]"
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY)  ## set up the environment, pinned by .constraints.txt (the other targets do it by themselves)
@@ -62,7 +62,7 @@ $(READY): pyproject.toml book/pyproject.toml .constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint .constraints.txt --editable '.[book,dev]' --editable ./book
 	@touch $@
 
-book: $(READY)  ## run the notebooks that are out of date and build the site (JOBS=2 runs two side by side)
+book: $(READY)  ## run the notebooks that are out of date and build the site (JOBS=1 runs one after the other)
 	@exec $(PY) book/book.py --build="$$BUILD" --dataset="$$DATASET" --datasets="$$DATASETS" --label="$$LABEL$${NORMAL:+=$$NORMAL}" \
 	  --profile="$$PROFILE" --params="$$PARAMS" --jobs="$$JOBS" --scheduler="$$SCHEDULER"
 

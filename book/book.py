@@ -1,18 +1,19 @@
 """``make book``: run the chapters that are stale, then render the site if anything in it has changed."""
 
 import argparse
+import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import keys
 
-EXECUTE = Path(__file__).with_name("execute.py")
 # Chapters that read models of an earlier one wait for it, so that each model is trained once. They come first, for
 # together they take longest.
 AFTER = {
@@ -47,7 +48,8 @@ def environment(jobs: int) -> dict[str, str]:
         return dict(os.environ)
     import joblib  # imported here: it takes a while, and a build with nothing to do does not need it
 
-    return {"LOKY_MAX_CPU_COUNT": str(max(1, joblib.cpu_count() // jobs)), **os.environ}
+    share = str(max(1, joblib.cpu_count() // jobs))
+    return {"LOKY_MAX_CPU_COUNT": share, "OMP_NUM_THREADS": share, **os.environ}
 
 
 def in_order(stale: Sequence[keys.Run]) -> list[keys.Run]:
@@ -61,16 +63,15 @@ def may_begin(run: keys.Run, others: Sequence[keys.Run]) -> bool:
     return not any(o.notebook.stem == waits_for and o.output.parent == run.output.parent for o in others)
 
 
-def command(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
-    """Return the command that executes one notebook in a process of its own."""
+def words_of(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
+    """Return the words for ``execute.py`` that execute one notebook."""
     words = {"dataset": run.dataset, "label": run.label, "profile": what.profile, "params": what.params}
     words |= {"key": run.key, "scheduler": scheduler}
-    paths = [os.path.relpath(run.notebook), str(run.output)]
-    return [sys.executable, str(EXECUTE), *paths, *(f"--{name}={value}" for name, value in words.items())]
+    return [os.path.relpath(run.notebook), str(run.output), *(f"--{name}={value}" for name, value in words.items())]
 
 
 def check(what: keys.Asked, stale: Sequence[keys.Run], scheduler: str = "") -> int:
-    """Check parameters, data and cluster before anything runs: what is wrong, or was chosen, is said once; the status."""
+    """Check words, data and cluster before anything runs, so that what is wrong is said once; the exit status."""
     import execute  # imported here, because it imports torch
 
     try:
@@ -86,22 +87,29 @@ def check(what: keys.Asked, stale: Sequence[keys.Run], scheduler: str = "") -> i
     return 0
 
 
-def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run], list[str]]) -> int:
-    """Execute notebooks, ``jobs`` side by side, until one fails, and return the exit status."""
+def execute_one(run: keys.Run, what: keys.Asked, scheduler: str) -> int:
+    """Execute one notebook in this process, one of a pool's, and return the exit status."""
+    import execute
+
+    return keys.told(lambda: execute.main(words_of(run, what, scheduler)))
+
+
+def start_worker(env: dict[str, str]) -> None:
+    """Make a process of the pool ready: an interruption ends it without a word, for its parent speaks."""
+    os.environ.update(env)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def run_all(stale: Sequence[keys.Run], jobs: int, work: Callable[[keys.Run], int]) -> int:
+    """Execute notebooks, ``jobs`` side by side, until one fails, and return the exit status.
+
+    The processes that do it last for all of them, because each takes a while to import torch.
+    """
     waiting = in_order(stale)
     at_work: dict[Future, keys.Run] = {}
-    processes: list[subprocess.Popen] = []
-    env = environment(max(1, min(jobs, len(waiting))))
-    status = 0
-
-    def work(run: keys.Run) -> int:
-        """Execute one notebook and return its exit status."""
-        processes.append(process := subprocess.Popen(command_of(run), env=env))
-        if (status := process.wait()) < 0:
-            print(f"error: {run.notebook.stem}: its process was ended by signal {-status}", file=sys.stderr)
-        return status if status >= 0 else 1
-
-    with ThreadPoolExecutor(jobs) as pool:
+    jobs, status = min(jobs, len(waiting)), 0
+    spawn, env = multiprocessing.get_context("spawn"), environment(jobs)
+    with ProcessPoolExecutor(jobs, spawn, initializer=start_worker, initargs=(env,)) as pool:
         try:
             while at_work or (waiting and not status):
                 ready = [run for run in waiting if may_begin(run, [*waiting, *at_work.values()])]
@@ -109,10 +117,14 @@ def run_all(stale: Sequence[keys.Run], jobs: int, command_of: Callable[[keys.Run
                     waiting.remove(run)
                     at_work[pool.submit(work, run)] = run
                 for ended in wait(at_work, return_when=FIRST_COMPLETED).done:
-                    del at_work[ended]
                     status = status or ended.result()
+                    del at_work[ended]
+        except BrokenProcessPool:
+            names = ", ".join(run.notebook.stem for run in at_work.values())
+            print(f"error: a process was killed, perhaps for lack of memory; at work were {names}", file=sys.stderr)
+            return 1
         except BaseException:  # an interruption: nothing that was started may go on without us
-            for process in processes:
+            for process in multiprocessing.active_children():
                 process.terminate()
             raise
     return status
@@ -145,7 +157,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     if stale and (status := check(what, stale, arguments.scheduler)):
         return status
-    if stale and (status := run_all(stale, jobs, lambda run: command(run, what, arguments.scheduler))):
+    if stale and (status := run_all(stale, jobs, partial(execute_one, what=what, scheduler=arguments.scheduler))):
         return status
     names = keys.folders(what)
     if keys.built_key(build) != keys.site_key(build, names):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -186,13 +187,14 @@ def parameters_of(arguments: argparse.Namespace) -> dict[str, object]:
     return {"dataset": arguments.dataset, **label, "profile": arguments.profile, **parse(arguments.params)}
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    """Execute one notebook and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebook", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--scheduler", default="", help="run it on a Dask cluster, such as tcp://host:8786")
     parser.add_argument("--key", default="", help="of all that the result depends on; it goes into its metadata")
-    arguments = options(parser).parse_args()
+    arguments = options(parser).parse_args(words)
     try:
         if arguments.scheduler:
             return on_cluster(arguments)

@@ -4,9 +4,11 @@ import ast
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import joblib
 import pytest
@@ -285,26 +287,27 @@ def test_a_wrong_number_of_jobs_ends_with_one_line(text, capsys, tmp_path):
 @pytest.mark.parametrize(("jobs", "cores"), [(1, None), (2, "4"), (3, "2"), (64, "1")])
 def test_notebooks_side_by_side_share_the_cores(monkeypatch, jobs, cores):
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
-    monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
+    for name in ("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     assert book.environment(jobs).get("LOKY_MAX_CPU_COUNT") == cores
+    assert book.environment(jobs).get("OMP_NUM_THREADS") == cores
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "5")  # what a user says goes before
     assert book.environment(jobs)["LOKY_MAX_CPU_COUNT"] == "5"
 
 
+def log_only(run, log, fails):
+    """In place of executing a chapter, write when that began and ended; the exit status."""
+    with open(log, "a") as file:
+        print("+", f"{run.dataset}/{run.notebook.stem}", file=file, flush=True)
+        time.sleep(0.2)
+        print("-", f"{run.dataset}/{run.notebook.stem}", file=file, flush=True)
+    return 3 if run.notebook.stem in fails else 0
+
+
 def in_steps(project, datasets, jobs, fails=()):
-    """Run a book's chapters as processes that only write when they began and ended; the status and who overlapped."""
+    """Go through a book's chapters with ``log_only``; the status, and what the log says."""
     log = project / "log"
-    log.write_text("")
-    script = (
-        "import sys, time; log = open(sys.argv[1], 'a'); print('+', sys.argv[2], file=log, flush=True); time.sleep(.2);"
-        "print('-', sys.argv[2], file=log, flush=True); sys.exit(int(sys.argv[3]))"
-    )
-
-    def command(run):
-        status = 3 if run.notebook.stem in fails else 0
-        return [sys.executable, "-S", "-c", script, str(log), f"{run.dataset}/{run.notebook.stem}", str(status)]
-
-    status = book.run_all(runs(project, datasets), jobs, command)
+    status = book.run_all(runs(project, datasets), jobs, partial(log_only, log=log, fails=fails))
     return status, [line.split() for line in log.read_text().splitlines()]
 
 
@@ -344,38 +347,55 @@ def test_the_first_failure_starts_no_other(project, jobs):
     assert len(steps) == 2 * len(begun)  # what had begun came to its end
 
 
+def killed(run):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_process_that_is_killed_is_a_failure_with_a_line(project, capfd):
-    kill = [sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"]
-    assert book.run_all(runs(project), 1, lambda run: kill) == 1
-    assert capfd.readouterr().err == "error: 02_when_reconstruction_fails: its process was ended by signal 9\n"
+    assert book.run_all(runs(project), 1, killed) == 1
+    said = capfd.readouterr().err
+    assert (
+        said == "error: a process was killed, perhaps for lack of memory; at work were 02_when_reconstruction_fails\n"
+    )
 
 
-def test_an_interrupted_build_leaves_nothing_running(project):
+def hold(run):
+    print(end="1", flush=True)
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("whole_group", [False, True])  # a signal to make's child; Ctrl-C reaches its children, too
+def test_an_interrupted_build_leaves_nothing_running_and_says_nothing(project, whole_group):
     script = f"""
 import signal, sys, book, keys
+from tests.test_book_keys import hold
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 found = keys.runs(keys.asked("digits", "", "", "tiny", ""), keys.Path("out"), keys.Path({str(project)!r}))
-wait = "import time; print(end='1', flush=True); time.sleep(600)"
-book.run_all(found, 2, lambda run: [sys.executable, "-S", "-c", wait])
+try:
+    book.run_all(found, 2, hold)
+except KeyboardInterrupt:
+    sys.exit(143)
 """
     build = subprocess.Popen(
         [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "book")},
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'book'}{os.pathsep}{ROOT}"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     assert build.stdout.read(2) == b"11"  # both are at work
-    build.terminate()
+    if whole_group:
+        os.killpg(build.pid, signal.SIGINT)
+    else:
+        build.terminate()
     assert build.wait(timeout=60) == 143
-    assert build.stdout.read() == b""  # which comes to its end when no process holds it open
-    with pytest.raises(ProcessLookupError):
-        os.killpg(build.pid, 0)
+    assert build.communicate(timeout=60) == (b"", b"")  # which come to their ends when no process holds them open
 
 
 def test_quotes_and_spaces_arrive_as_they_are(project):
     what = keys.asked("it's.csv", "", "the 'kind'", "tiny", "target='a b' seeds=2")
     run = keys.runs(what, project / "out", project)[0]
-    words = book.command(run, what, "")
+    words = book.words_of(run, what, "")
     assert {"--dataset=it's.csv", "--label=the 'kind'", "--params=target='a b' seeds=2", "--scheduler="} <= set(words)
     assert f"--key={run.key}" in words
 
