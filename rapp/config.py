@@ -23,7 +23,7 @@ SMALL = 10_000  # rows; below, `quick` uses a network of its own
 PROFILES: dict[str, dict[str, Any]] = {
     "tiny": {"n_layers": 3, "bottleneck": 8, "samples": 1, "epochs": 2, "batch": 64, "threads": 1},
     "quick": {"epochs": 40, "precision": "bfloat16", "threads": 1},
-    "quick, small data": {"n_layers": 5, "samples": 1, "epochs": 40, "batch": 32, "threads": 1},
+    "quick, small data": {"n_layers": 4, "samples": 1, "epochs": 40, "batch": 32, "threads": 1},
     "paper": {"epochs": 100, "threads": 1},
 }
 

@@ -25,7 +25,7 @@ def widths(n_features: int, bottleneck: int, n_layers: int) -> list[int]:
 
 
 def shrinking(n_features: int, bottleneck: int, n_layers: int) -> tuple[int, ...]:
-    """The widths between input and bottleneck if each layer shrinks by the same factor: 376, 181, 87, 42 of five."""
+    """The widths between input and bottleneck if each layer shrinks by the same factor: 313, 125, 50 of four."""
     factor = (bottleneck / n_features) ** (1 / n_layers)
     return tuple(round(n_features * factor**i) for i in range(1, n_layers))
 
