@@ -71,13 +71,14 @@ def words_of(run: keys.Run, what: keys.Asked, scheduler: str) -> list[str]:
 
 
 def check(what: keys.Asked, stale: Sequence[keys.Run], scheduler: str = "") -> int:
-    """Check words, data and cluster before anything runs, so that what is wrong is said once; the exit status."""
+    """Check words, data, folders and cluster before anything runs, so that what is wrong is said once; the status."""
     import execute  # imported here, because it imports torch
 
     try:
         for name, run in {run.dataset: run for run in reversed(stale)}.items():
             words = argparse.Namespace(dataset=name, label=what.label, profile=what.profile, params=what.params)
             execute.check(run.notebook, execute.parameters_of(words))
+            run.output.parent.mkdir(parents=True, exist_ok=True)
         if scheduler:
             with execute.runner.connected(scheduler):
                 pass

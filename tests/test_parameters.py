@@ -30,7 +30,7 @@ def test_profiles_and_changes():
     data = load("digits")
     assert config_for("paper", data, "vae") == TrainingConfig(model="vae", epochs=100, threads=1)
     quick = config_for("quick", data, "ae")
-    assert (quick.n_layers, quick.batch) == (5, 32)
+    assert (quick.n_layers, quick.hidden, quick.batch) == (4, (48, 36, 27), 32)
     assert config_for("quick", data, "vae", epochs=7, precision=None).epochs == 7
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from rapp.detectors.base import CHUNK, Deep, rounds
-from rapp.detectors.rows import batches
+from rapp.detectors.rows import batches, update
 
 SLOPE = 0.1  # of the leaky ReLU
 CHANNELS = (8, 4)
@@ -168,9 +168,7 @@ def descend(
         losses = []
         for rows in batches(x, detector.batch):
             value = loss(rows)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
+            update(optimizer, value)
             losses.append(value.detach())
         fall.step()
         yield float(torch.stack(losses).mean())

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from rapp.detectors.base import rounds
-from rapp.detectors.gan import Gan, mean_of, update
-from rapp.detectors.rows import batches
+from rapp.detectors.gan import Gan, mean_of
+from rapp.detectors.rows import batches, update
 
 
 @dataclass(kw_only=True)
@@ -78,9 +78,7 @@ class FastAnoGAN(Gan):
 
     def _learn_gan(self, net: nn.ModuleDict, x: Tensor, progress: bool) -> list[dict]:
         generator, critic = net["generator"], net["critic"]
-        of_c, of_g = (
-            torch.optim.Adam(part.parameters(), self.lr, betas=(0.0, 0.9), fused=True) for part in (critic, generator)
-        )
+        of_c, of_g = (self.adam(part, betas=(0.0, 0.9)) for part in (critic, generator))
         history, done = [], 0
         g_loss = torch.zeros((), device=x.device)
         for epoch in rounds(self.epochs, "f-AnoGAN", progress):

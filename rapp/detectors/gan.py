@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from rapp.detectors.base import Deep, rounds
-from rapp.detectors.rows import batches
+from rapp.detectors.rows import batches, update
 from rapp.models import SLOPE
 from rapp.threads import pinned
 
@@ -104,6 +104,10 @@ class Gan(Deep):
         assert self.image_shape
         return Reader(self.image_shape, self.width, outputs)
 
+    def adam(self, *parts: nn.Module, betas: tuple[float, float] = (0.5, 0.999)) -> torch.optim.Adam:
+        """The optimizer of some parts together."""
+        return torch.optim.Adam([p for part in parts for p in part.parameters()], self.lr, betas, fused=True)
+
     def centred(self, x: Tensor) -> Tensor:
         """Rows (N, n_features) in [0, 1] → images (N, 1, h, w) in [−1, 1], as the generator makes them."""
         return 2 * self.images(x) - 1
@@ -155,13 +159,6 @@ def mean_of(steps: list[dict[str, Tensor]]) -> dict[str, float]:
     return {name: torch.stack([step[name].detach() for step in steps]).mean().item() for name in steps[0]}
 
 
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step down the loss's gradient."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-
-
 class Path(NamedTuple):
     """What a search came to on its way."""
 
@@ -211,10 +208,7 @@ class AnoGAN(Gan):
         """The usual, non-saturating losses; one step of D, then one of G."""
         assert isinstance(net, nn.ModuleDict)
         generator, discriminator = net["generator"], net["discriminator"]
-        of_d, of_g = (
-            torch.optim.Adam(part.parameters(), self.lr, betas=(0.5, 0.999), fused=True)
-            for part in (discriminator, generator)
-        )
+        of_d, of_g = self.adam(discriminator), self.adam(generator)
         history = []
         for epoch in rounds(self.epochs, "AnoGAN", progress):
             steps = []

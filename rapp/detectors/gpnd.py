@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, softplus
 
 from rapp.detectors.base import CHUNK, rounds
-from rapp.detectors.gan import Gan, mean_of, update
-from rapp.detectors.rows import batches
+from rapp.detectors.gan import Gan, mean_of
+from rapp.detectors.rows import batches, update
 from rapp.models import SLOPE
 
 DISCRIMINATOR = 128  # units of the latent discriminator's two hidden layers
@@ -77,12 +77,7 @@ class GPND(Gan):
     def learn(self, net: nn.Module, x: Tensor, validation: Tensor, progress: bool) -> list[dict]:
         assert isinstance(net, nn.ModuleDict)
         sides = [["judge"], ["generator"], ["code_judge"], ["encoder", "generator"]]
-        adams = [
-            torch.optim.Adam(
-                [p for name in side for p in net[name].parameters()], self.lr, betas=(0.5, 0.999), fused=True
-            )
-            for side in sides
-        ]
+        adams = [self.adam(*(net[name] for name in side)) for side in sides]
         schedules = [torch.optim.lr_scheduler.StepLR(adam, self.decay, 0.25) for adam in adams]
         history = []
         for epoch in rounds(self.epochs, "GPND", progress):

@@ -10,7 +10,7 @@ from scipy.linalg import subspace_angles
 from torch import Tensor, nn
 
 from rapp.detectors.base import Deep, rounds
-from rapp.detectors.rows import batches, bottleneck
+from rapp.detectors.rows import batches, bottleneck, update
 
 
 class Flat(nn.Module):
@@ -68,9 +68,7 @@ class LinearAutoencoder(Deep):
         history = []
         for _ in rounds(self.epochs, "linear autoencoder", progress):
             for rows in batches(x, self.batch):
-                optimizer.zero_grad()
-                self._errors(net, rows).mean().backward()
-                optimizer.step()
+                update(optimizer, self._errors(net, rows).mean())
             schedule.step()
             with torch.no_grad():
                 history.append({"val_error": self._errors(net, validation).mean().item()})
