@@ -11,7 +11,7 @@ from rapp.detectors.autoencoder import TEST_SAMPLES
 from rapp.experiment import Trial
 from rapp.provenance import checksum, machine, versions
 
-SHOWN = ("n_layers", "hidden", "bottleneck", "samples", "epochs", "batch", "lr", "precision", "compile", "threads")
+SHOWN = ("n_layers", "bottleneck", "samples", "epochs", "batch", "lr", "precision", "compile", "threads")
 STATED = ("n_layers", "samples", "batch", "lr")  # of these, what the paper states
 
 
@@ -46,13 +46,11 @@ def _in_words(config: Config) -> str:
     words = []
     for option in SHOWN:
         value, stated = getattr(config, option), getattr(paper, option)
-        if option == "hidden":
-            if value is not None:
-                words.append(f"hidden {'-'.join(map(str, value))} (the paper: in equal steps)")
-        elif option != "samples" or config.model == "vae":
+        if option != "samples" or config.model == "vae":
             words.append(
                 f"{option} {value}" + (f" (the paper: {stated})" if option in STATED and value != stated else "")
             )
+    words += [f"hidden {'-'.join(map(str, config.hidden))} (the paper: in equal steps)"] if config.hidden else []
     return ", ".join(words) + (f", samples to score {TEST_SAMPLES}" if config.model == "vae" else "")
 
 
