@@ -47,9 +47,8 @@ def _in_words(config: Config) -> str:
     for option in SHOWN:
         value, stated = getattr(config, option), getattr(paper, option)
         if option != "samples" or config.model == "vae":
-            words.append(
-                f"{option} {value}" + (f" (the paper: {stated})" if option in STATED and value != stated else "")
-            )
+            differs = option in STATED and value != stated
+            words.append(f"{option} {value} (the paper: {stated})" if differs else f"{option} {value}")
     words += [f"hidden {'-'.join(map(str, config.hidden))} (the paper: in equal steps)"] if config.hidden else []
     return ", ".join(words) + (f", samples to score {TEST_SAMPLES}" if config.model == "vae" else "")
 
