@@ -45,7 +45,7 @@ def training_config(profile: str, model: str, x: np.ndarray, is_image: bool, **c
     if not is_image:
         values["bottleneck"] = bottleneck(x)
     config = changed(TrainingConfig(model=model, **values), **changes)
-    if is_small and config.hidden is None:  # less than half the weights of the paper's widths, and half the time
+    if is_small and config.hidden is None:  # fewer weights than by the paper's widths, so more epochs in the time
         config = replace(config, hidden=shrinking(x.shape[1], config.bottleneck, config.n_layers))
     return config
 
