@@ -98,7 +98,8 @@ def execute_one(run: keys.Run, what: keys.Asked, scheduler: str) -> int:
 def start_worker(env: dict[str, str]) -> None:
     """Make a process of the pool ready: an interruption ends it without a word, for its parent speaks."""
     os.environ.update(env)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a script's `make book &` ignores it, and so do we
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_all(stale: Sequence[keys.Run], jobs: int, work: Callable[[keys.Run], int]) -> int:

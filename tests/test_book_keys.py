@@ -382,6 +382,7 @@ def test_an_interrupted_build_leaves_nothing_running_and_says_nothing(project, w
 import signal, sys, book, keys
 from tests.test_book_keys import hold
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it, and so would this
 found = keys.runs(keys.asked("digits", "", "", "tiny", ""), keys.Path("out"), keys.Path({str(project)!r}))
 try:
     book.run_all(found, 2, hold)
