@@ -24,10 +24,19 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PATIENCE = 300_000  # milliseconds: a busy machine's pages take their time, and Playwright gives up after 30 seconds
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """The tests of a file run in one process, and so do those that share a book, which takes long to build."""
+    for item in items:
+        shared = {"book", "sites"} & set(item.fixturenames)
+        item.add_marker(pytest.mark.xdist_group(min(shared, default=item.path.stem)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["RAPP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # two processes are at work, and a thread that waits for a core holds up all others
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what tests start
 
 
 @pytest.fixture(autouse=True)

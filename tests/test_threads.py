@@ -20,11 +20,13 @@ X = np.random.default_rng(0).normal(size=(400, 6))
 
 
 @pytest.fixture(autouse=True)
-def _threads_of_the_parent():
+def _threads_of_the_parent(monkeypatch):
     """Torch's threads and scikit-learn's have been at work here before the fork, so both pools exist."""
-    assert torch.get_num_threads() == 2  # conftest.py's, however many cores there are
-    torch.randn(700, 700) @ torch.randn(700, 700)
-    KMeans(2, n_init=1).fit(np.random.default_rng(0).normal(size=(5000, 4)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with pinned(2):  # however many cores there are
+        torch.randn(700, 700) @ torch.randn(700, 700)
+        KMeans(2, n_init=1).fit(np.random.default_rng(0).normal(size=(5000, 4)))
+        yield
 
 
 def in_a_fork(work):
