@@ -102,10 +102,10 @@ serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
 	$(PY) -m http.server --bind 127.0.0.1 --directory "$$BUILD/html" $(PORT)
 
 test: $(READY)  ## run every test, the smallest book included
-	$(PY) -m pytest -n 2 --dist=loadgroup
+	$(PY) -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
 
 test-fast: $(READY)  ## run every test but those of the book and the browser, at most 3 minutes
-	$(PY) -m pytest -n 2 --dist=loadgroup -m "not slow"
+	$(PY) -m pytest -n 2 --dist=loadfile --no-loadscope-reorder -m "not slow"
 
 bench: $(READY)  ## measure the speed ratios that README.md states
 	$(PY) tests/bench.py

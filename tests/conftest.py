@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,22 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PATIENCE = 300_000  # milliseconds: a busy machine's pages take their time, and Playwright gives up after 30 seconds
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """The tests of a file run in one process, and so do those that share a book, which takes long to build."""
-    for item in items:
-        shared = {"book", "sites"} & set(item.fixturenames)
-        item.add_marker(pytest.mark.xdist_group(min(shared, default=item.path.stem)))
+class Links(HTMLParser):
+    """What a page leads to, its anchors and its pictures."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.targets, self.ids, self.images = [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        about = dict(attributes)
+        self.ids.add(about.get("id"))
+        if tag == "img":
+            self.images.append(about)
+        for name in ("href", "src"):
+            if about.get(name):
+                self.targets.append(about[name])
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,12 +1,10 @@
 """``make archive``: one zip with all that it takes to read, check and rebuild the book."""
 
-import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -126,33 +124,3 @@ def test_references_to_a_page_that_the_pdf_leaves_out_are_words():
     text = "{doc}`sites`, {doc}`the list of versions <sites>`, {doc}`what it is <notation>`, {doc}`notation`"
     left = "“All versions”, the list of versions, {doc}`what it is <notation>`, {doc}`notation`"
     assert site.loosened(text, set(), {"sites": "All versions"}) == left
-
-
-@pytest.mark.slow
-def test_the_book_as_an_archive_opens_without_us(book, tmp_path, monkeypatch, capsys, browser):
-    """Unpacked in an empty folder, no page asks for anything outside of it, and no file names this machine."""
-    build = tmp_path / "build"
-    shutil.copytree(book / "html", build / "html")
-    shutil.copytree(book / "runs", build / "runs")
-    (build / "rapp.pdf").write_text("%PDF-")
-    status = git(status="")
-    asked = archive.from_git
-    monkeypatch.setattr(archive, "from_git", lambda *words: (status if words[0] == "status" else asked)(*words))
-    monkeypatch.setattr(archive, "ask_pip", lambda _: REPORT)
-    assert run(monkeypatch, capsys, build)[0] == 0
-    (file,) = build.glob("rapp-*.zip")
-    inside = unpacked(file, tmp_path / "empty")
-    shutil.rmtree(build)
-    tab, asked_for = browser.new_page(), []
-    tab.on("request", lambda request: asked_for.append(request.url))
-    tab.goto(f"file://{inside / 'site' / 'index.html'}")
-    tab.wait_for_url("**/intro.html*")
-    assert tab.locator("table").count()
-    tab.close()
-    assert all(url.startswith((f"file://{inside}", "data:", "blob:")) for url in asked_for)
-    here = {str(ROOT), str(Path.home()), str(book)}
-    for path in [*inside.glob("site/**/*"), *inside.glob("notebooks/*")]:
-        if path.suffix in {".html", ".ipynb", ".js", ".txt", ".json", ".css"}:
-            text = path.read_text(encoding="utf-8")
-            assert [name for name in here if f"{name}/" in text] == [], path
-    assert json.loads((inside / "notebooks" / "03_rapp.ipynb").read_text())["cells"]

@@ -133,21 +133,17 @@ def test_the_page_computes_what_python_does(page):
 def test_drawing_by_mouse_and_by_touch(page, has_touch):
     tab = page(390 if has_touch else 1280, has_touch=has_touch)
     before = says(tab)
-    box = tab.locator("#rapp-draw").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 4
     if has_touch:
-        tab.touchscreen.tap(x, y)
+        board = tab.locator("#rapp-draw")
+        board.tap(position={"x": board.bounding_box()["width"] / 2, "y": 20})  # once the page has settled
     else:
-        tab.mouse.move(x, y)
-        tab.mouse.down()
-        tab.mouse.move(x, y + box["height"] / 2, steps=8)
-        tab.mouse.up()
-    assert tab.inner_text("#rapp-what") == "your drawing"
+        drawn(tab)
+    tab.wait_for_function("document.getElementById('rapp-what').innerText == 'your drawing'")
     assert says(tab) != before
-    drawn = np.array(tab.evaluate("Array.from(page.x)")).reshape(28, 28)
-    assert drawn.max() > 0.5
-    assert abs((drawn.sum(0) * np.arange(28)).sum() / drawn.sum() - 13.5) < 0.6  # its centre of mass is in the middle
-    assert abs((drawn.sum(1) * np.arange(28)).sum() / drawn.sum() - 13.5) < 0.6
+    image = np.array(tab.evaluate("Array.from(page.x)")).reshape(28, 28)
+    assert image.max() > 0.5
+    assert abs((image.sum(0) * np.arange(28)).sum() / image.sum() - 13.5) < 0.6  # its centre of mass is in the middle
+    assert abs((image.sum(1) * np.arange(28)).sum() / image.sum() - 13.5) < 0.6
 
 
 @pytest.mark.slow
@@ -202,12 +198,15 @@ def test_a_mark_stands_where_the_rank_says(page):
 
 def drawn(tab) -> list[float]:
     """Draw a stroke down the board, and return the image that the network is given."""
-    box = tab.locator("#rapp-draw").bounding_box()
+    board = tab.locator("#rapp-draw")
+    board.hover()  # which waits until the page has settled
+    box = board.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 4
     tab.mouse.move(x, y)
     tab.mouse.down()
     tab.mouse.move(x, y + box["height"] / 2, steps=4)
     tab.mouse.up()
+    tab.wait_for_function("document.getElementById('rapp-what').innerText == 'your drawing'")
     return tab.evaluate("Array.from(page.x)")
 
 
