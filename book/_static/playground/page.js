@@ -95,7 +95,7 @@ function drawing() {
     context.strokeStyle = "white";
     context.beginPath();
     context.moveTo(...(last ?? to));
-    context.lineTo(to[0] + (last ? 0 : 0.01), to[1]); // a line of no length draws nothing, and a tap is to leave a dot
+    context.lineTo(to[0] + 0.01, to[1]); // a line of no length draws nothing, and a tap is to leave a dot
     context.stroke();
     last = to;
     page.drawn = centred(canvas);
