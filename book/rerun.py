@@ -56,7 +56,8 @@ def main() -> int:
         mine = execute.defaults(notebook)
         if foreign := [name for name in execute.parse(arguments.params) if name not in mine]:
             raise ParameterError(f"PARAMS: chapter {notebook.stem[:2]} has no {foreign[0]!r}; it has {', '.join(mine)}")
-    except ValueError as error:  # a ParameterError is one
+        execute.check(notebook, parameters)  # before a folder is made
+    except (ValueError, execute.DataError) as error:  # a ParameterError is a ValueError
         print(f"error: {error}", file=sys.stderr)
         return 2
     name = folder_name(notebook, parameters)

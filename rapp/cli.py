@@ -124,16 +124,8 @@ def add_cells(parser: argparse.ArgumentParser) -> None:
 
 def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
     """The cells that parsed options of ``add_cells`` name; errors as in ``cells.plan``."""
-    return cells.plan(
-        arguments.profile,
-        arguments.dataset,
-        arguments.setting,
-        arguments.model,
-        arguments.seeds,
-        arguments.target,
-        arguments.contamination,
-        **parse(arguments.params),
-    )
+    a = arguments
+    return cells.plan(a.profile, a.dataset, a.setting, a.model, a.seeds, a.target, a.contamination, **parse(a.params))
 
 
 def _fit(arguments: argparse.Namespace) -> int:
@@ -150,7 +142,16 @@ def _fit(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_file(arguments: argparse.Namespace) -> None:
+    """Raise a DataError, before the work, if ``--out`` is no place for a file, or is what the command reads."""
+    if arguments.out and (arguments.out.is_dir() or arguments.model.resolve() in arguments.out.resolve().parents):
+        raise DataError(f"out={arguments.out} is a folder, or in the model's; name a file elsewhere")
+    if arguments.out and arguments.out.resolve() == Path(arguments.table).resolve():
+        raise DataError(f"out={arguments.out} is the table that is read; name another file")
+
+
 def _score(arguments: argparse.Namespace) -> int:
+    _check_file(arguments)
     model = table_model.read(arguments.model)
     parts = model.scored(arguments.table, arguments.on_missing == "skip")
     n_rows, n_novel = 0, 0
@@ -171,6 +172,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    _check_file(arguments)
     model = table_model.read(arguments.model)
     write_text(arguments.out, report.Report(model, arguments.table, arguments.on_missing == "skip").html())
     print(f"open {arguments.out} in a browser")

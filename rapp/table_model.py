@@ -85,7 +85,7 @@ class TableModel:
         """
         texts = {column.name for column in self.columns if column.categories}
         told: set[str] = set()
-        left_out, n_rows = Counter[str](), 0
+        left_out, n_rows, method = Counter[str](), 0, self.estimator.method_
         with located(source) as file, contextlib.closing(Progress(None, "row", file.name)) as progress:
             for frame, notes in parts(file, texts.__contains__, CHUNK):
                 for note in sorted({*notes} - told):
@@ -94,9 +94,7 @@ class TableModel:
                 x, rows, reasons = encode(frame, self.columns, file.name, skip)
                 left_out, n_rows = left_out + reasons, n_rows + len(rows)
                 try:
-                    scores = (
-                        self.estimator.scores(self.scaled(x))[self.estimator.method_].to_numpy() if len(x) else x[:, 0]
-                    )
+                    scores = self.estimator.scores(self.scaled(x))[method].to_numpy() if len(x) else x[:, 0]
                 except ValueError as error:  # numbers so far from training's that scores overflow
                     raise DataError(f"{file.name}: {error}") from error
                 yield Part(file.name, frame.index[rows].to_numpy() + 1, x, scores, left_out)

@@ -223,6 +223,7 @@ def test_wrong_reruns_end_with_one_line(tmp_path, told, words, says):
     asked = [f"{name}={value}" for name, value in words.items()]
     line = told(rerun, "DATASET=digits", "PROFILE=tiny", f"BUILD={tmp_path}", *asked)
     assert line.startswith(says)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_two_builds_at_once_the_second_waits_and_says_so(tmp_path):

@@ -200,6 +200,38 @@ def test_three_hundred_generated_files_end_in_a_model_or_in_one_line(run, tmp_pa
     assert 30 < sum(status == 0 for status in ends) < 270
 
 
+@pytest.mark.parametrize("command", ["score", "report"])
+@pytest.mark.parametrize(
+    "out", ["train.csv", "../{here}/train.csv", "model", "model/rapp.safetensors", "model/new.csv", "."]
+)
+def test_what_a_command_reads_is_not_written_over(run, tmp_path, command, out):
+    assert run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    out = out.format(here=tmp_path.name)
+    status, _, err = run(command, "model", "train.csv", "--out", out)
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith(f"error: out={out} is ")
+    assert "name a" in err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("value", [1e300, -1e101])
+def test_a_number_whose_square_is_none_is_refused_by_its_place(run, value):
+    assert run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)[0] == 0
+    far = rows()
+    far.loc[4, "heat"] = value
+    far.to_csv("far.csv", index=False)
+    status, _, err = run("fit", "far.csv", "--label", "state", "--normal", "ok", "--out", "other", *QUICK)
+    assert status == 2
+    assert "column 'heat' has 1 values beyond 1e100, the first in data row 5; correct them or" in err
+    status, _, err = run("score", "model", "far.csv", "--out", "scores.csv")
+    assert status == 2
+    assert "column 'heat' is '" in err
+    assert "no number of at most 1e100 in data row 5; correct it" in err
+    assert run("score", "model", "far.csv", "--out", "scores.csv", "--on-missing", "skip")[0] == 0
+    assert len(pd.read_csv("scores.csv")) == 199
+
+
 @pytest.mark.slow
 def test_as_commands(tmp_path):
     rng = np.random.default_rng(1)

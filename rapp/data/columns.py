@@ -9,6 +9,7 @@ import pandas as pd
 from rapp.data.dataset import UNNAMED, DataError
 
 MAX_CATEGORIES = 50
+LARGEST = 1e100  # the squares of larger numbers, summed over rows, are none
 NO_LABEL = ("", "?", "nan", "NaN", "<NA>", "#N/A", "null", "NULL")  # None and NA may be what a class is called
 MISSING = (*NO_LABEL, "NA", "N/A", "n/a", "None", "none", "-")  # among numbers
 MISSING_VALUES = ("{n} missing values ({shown}), the first", "fill them or remove those rows")
@@ -42,8 +43,9 @@ def checked(table: str, column: pd.Series) -> tuple[pd.Series, str]:
         return column, reason
     if pd.api.types.is_numeric_dtype(column):
         column = column.astype(np.float64)
-        infinite = column.isin([np.inf, -np.inf])
-        refuse(table, column, infinite, "{n} infinite values, the first", "replace them or remove those rows")
+        size = column.abs()
+        refuse(table, column, size == np.inf, "{n} infinite values, the first", "replace them or remove those rows")
+        refuse(table, column, size > LARGEST, "{n} values beyond 1e100, the first", "correct them or remove those rows")
     return column, ""
 
 

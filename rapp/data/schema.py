@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rapp.data.columns import NUMBERED, checked, is_whole, missing_words
+from rapp.data.columns import LARGEST, NUMBERED, checked, is_whole, missing_words
 from rapp.data.dataset import DataError
 
 
@@ -74,16 +74,13 @@ def encode(
             parts.append(np.column_stack([words == value for value in column.categories]).astype(np.float64))
         else:
             numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
-            known = pd.Series(np.isfinite(numbers), frame.index)
+            known = pd.Series(np.abs(numbers) <= LARGEST, frame.index)
             parts.append(numbers[:, None])
         if not skip and not known.all():
             first = int((~known.to_numpy()).argmax())
             value, row = values.iloc[first], frame.index[first]
-            what = (
-                f"a category that training had not: {', '.join(column.categories)}"
-                if column.categories
-                else "no number"
-            )
+            allowed = ", ".join(column.categories)
+            what = f"a category that training had not: {allowed}" if allowed else "no number of at most 1e100"
             what = "missing" if pd.isna(value) else f"{str(value)!r}, {what}"
             raise DataError(
                 f"{table}: column {column.name!r} is {what} in data row {row + 1}; correct it, or leave such rows out "
