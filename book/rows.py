@@ -114,7 +114,7 @@ def work(folder: Path, minutes: float | None, workers: int | None) -> int:
     on_gpu = resolve_device("auto").type == "cuda"
     half = any(grid_cell.cell.config.precision == "bfloat16" for grid_cell in missing)
     if half and not on_gpu and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
-        say("this processor has no bfloat16 units: cells in bfloat16 take ten times as long here and come last")
+        say("this processor has no bfloat16 units: cells in bfloat16 are slower here than in float32, and come last")
         missing.sort(key=lambda grid_cell: grid_cell.cell.config.precision == "bfloat16")
     workers = workers or (GPU_PROCESSES if on_gpu else cpu_count())
     failed = runner.run(missing, folder, workers, minutes=minutes)

@@ -13,7 +13,7 @@ import torch
 MODEL_NAMES = ("ae", "vae", "aae")  # of ``models.MODELS``
 LAYER_KINDS = ("paper", "reimplementation")  # of ``models.KINDS``
 PRECISIONS = ("float32", "bfloat16", "float64")
-WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # x86's instruction sets that multiply bfloat16 ten times slower than float32
+WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # instruction sets of x86 whose products of bfloat16 numbers are slow
 
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
 # - tiny: seconds a notebook, for tests; its numbers mean nothing.

@@ -51,13 +51,13 @@ class Update(NamedTuple):
     parts: tuple[str, ...]
 
 
-def descend(loss: Tensor, adams: Sequence[torch.optim.Adam]) -> None:
-    """A step of each Adam down the loss's gradient by its parameters."""
-    for adam in adams:
-        adam.zero_grad()
-    loss.backward(inputs=[p for adam in adams for p in adam.param_groups[0]["params"]])
-    for adam in adams:
-        adam.step()
+def take_step(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+    """A step of each optimizer down the loss's gradient by its parameters; no others get a gradient."""
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    loss.backward(inputs=[p for optimizer in optimizers for p in optimizer.param_groups[0]["params"]])
+    for optimizer in optimizers:
+        optimizer.step()
 
 
 class Autoencoder(nn.Module):

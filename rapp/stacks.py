@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from rapp.cache import load_if_sound, save_tensors, sha256
-from rapp.config import WITHOUT_BFLOAT16, TrainingConfig, resolve_device
+from rapp.config import TrainingConfig, resolve_device
 from rapp.cuda_graph import Replayed
-from rapp.models import descend
 from rapp.progress import Progress, say
 from rapp.threads import one_thread_if_forked, pinned
 from rapp.training import RECIPE, Run, Trained, adam, under
@@ -108,13 +107,7 @@ class Stack:
 
     def _move(self, x: Tensor, *noise: Tensor) -> Tensor:
         """Every update of one step on rows x (R, B, n_features); returns the first one's losses (R,)."""
-        losses = []
-        for loss_of, update in zip(self.loss_functions, self.runs[0].updates, strict=True):
-            with self.runs[0].autocast():
-                loss = loss_of(self.params, self.buffers, x, list(noise))
-            descend(loss.sum(), [self.adams[part] for part in update.parts])
-            losses.append(loss.detach())
-        return losses[0]
+        return self.runs[0].descend(self.loss_functions, self.adams, self.params, self.buffers, x, list(noise))
 
     def epoch(self) -> None:
         """One epoch of the first network; the others' epochs may be longer or shorter."""
@@ -278,9 +271,6 @@ def _finish(stack: list[_Cached], size: int, progress: bool) -> None:
     what = config.model + (f", {len(runs)} models as one stack" if len(runs) > 1 else "")
     if progress:
         say(f"{what}, {first.left} epochs on {first.device}")
-        slow = first.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16
-        if slow and config.precision == "bfloat16":
-            say("this processor has no bfloat16 units: precision=float32 would take a tenth of the time")
     saved = time.monotonic()
     pause: float = CHECKPOINT_SECONDS
     bar = Progress(config.epochs, "epoch", what, len(first.history), not progress, LOG_SECONDS)

@@ -4,15 +4,17 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from rapp.config import TrainingConfig, resolve_device
-from rapp.models import MODELS, Autoencoder, descend
+from rapp.config import WITHOUT_BFLOAT16, TrainingConfig, resolve_device
+from rapp.models import MODELS, Autoencoder, take_step
 
 # The number goes up whenever the same seed gives another model, beyond rounding: rows and cached models of another
 # recipe are made anew. `tests/test_recipe.py` notices when that is due. Rows from before recipes were numbered have 0.
@@ -47,6 +49,17 @@ def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Adam:
     """The optimizer of all updates; one that a CUDA graph can record, where there is CUDA."""
     parameters = list(parameters)
     return torch.optim.Adam(parameters, lr, fused=True, capturable=parameters[0].is_cuda)
+
+
+class Float32Products(TorchDispatchMode):
+    """A context that computes products of bfloat16 matrices in float32 and rounds them, as units for them do."""
+
+    PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket not in self.PRODUCTS or args[0].dtype != torch.bfloat16:
+            return func(*args, **(kwargs or {}))
+        return func(*(matrix.float() for matrix in args), **(kwargs or {})).bfloat16()
 
 
 class Run:
@@ -108,19 +121,22 @@ class Run:
         rows, self.order = self.order[: self.batch], self.order[self.batch :]
         return self.x_train[rows], self.model.noise(self.batch, self.config.samples, self.generator)
 
-    def autocast(self) -> AbstractContextManager:
-        """A context that computes in bfloat16 if the config ask for it."""
-        half = self.config.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
-
     def step(self, x: Tensor, noise: tuple[Tensor, ...] = ()) -> Tensor:
         """One training step on rows x (B, n_features); returns the first update's loss."""
+        return self.descend(self.loss_functions, self.adams, x, *noise)
+
+    def descend(self, loss_functions: Sequence[Callable], adams: dict[str, torch.optim.Adam], *inputs: Any) -> Tensor:
+        """Every update of one step, of this run or of a stack of its kind; returns the first one's loss or losses."""
+        half = self.config.precision == "bfloat16"
+        # without units, torch's products in bfloat16 take five to ten times as long (`make bench`)
+        slow = self.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16
         losses = []
-        for loss_of, update in zip(self.loss_functions, self.updates, strict=True):
-            with self.autocast():
-                loss = loss_of(x, *noise)
-            descend(loss, [self.adams[part] for part in update.parts])
-            losses.append(loss.detach())
+        with Float32Products() if half and slow else nullcontext():
+            for loss_of, update in zip(loss_functions, self.updates, strict=True):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                    loss = loss_of(*inputs)
+                take_step(loss.sum(), *(adams[part] for part in update.parts))
+                losses.append(loss.detach())
         return losses[0]
 
     def epoch(self) -> None:

@@ -128,12 +128,40 @@ def limit_of(run: Run, dtype: torch.dtype) -> Callable[[], None]:
     return all_of_them
 
 
+def without_units(x: Tensor) -> None:
+    """A training step in bfloat16 on a processor without units for it: torch's products against ours, and float32."""
+    capability = torch.backends.cpu.get_cpu_capability
+    for model in ("ae", "aae", "vae"):
+        runs = {
+            precision: Run(x[:1024], x[:256], replace(PROTOCOL, model=model, precision=precision, threads=1), seed=0)
+            for precision in ("float32", "bfloat16")
+        }
+        for run in runs.values():
+            run.model.train()
+
+        def step(run: Run) -> Callable[[], object]:
+            return lambda: run.step(*run.draw())
+
+        def with_torchs_products(run: Run = runs["bfloat16"]) -> None:
+            torch.backends.cpu.get_cpu_capability = lambda: "AVX512"
+            run.step(*run.draw())
+            torch.backends.cpu.get_cpu_capability = capability
+
+        plain, ours, torchs = medians(step(runs["float32"]), step(runs["bfloat16"]), with_torchs_products)
+        for name, ratio, target, met, other in (
+            ("torch's products / ours", torchs / ours, "≥ 5", torchs >= 5 * ours, torchs),
+            ("bfloat16 / float32", ours / plain, "≤ 1.5", ours <= 1.5 * plain, plain),
+        ):
+            line(f"{model.upper()} step without units, {name}", "bfloat16", ratio, target, met,
+                 f"{ours * 1e3:.0f} ms, the other {other * 1e3:.0f} ms")  # fmt: skip
+
+
 def one_thread(x: Tensor) -> None:
     """A training step as `make rows` trains: on one thread, against its products and Adam's traffic."""
     with pinned(1):
         for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
             if precision == "bfloat16" and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
-                print("one thread, bfloat16: left out, for this processor has no units for it")
+                without_units(x)
                 continue
             for model in ("ae", "vae", "aae"):
                 config = replace(PROTOCOL, model=model, precision=precision, threads=1)

@@ -12,9 +12,9 @@ import torch
 from rapp import stacks
 from rapp.cache import load_tensors, save_tensors
 from rapp.config import TrainingConfig
-from rapp.stacks import train
+from rapp.stacks import Stack, train
 from rapp.threads import pinned
-from rapp.training import Run, reconstruction_error
+from rapp.training import Float32Products, Run, reconstruction_error
 from tests.conftest import ROOT
 
 SMALL = TrainingConfig(n_layers=3, bottleneck=3, samples=2, epochs=4, batch=16, threads=1, device="cpu")
@@ -157,6 +157,39 @@ def test_precisions_and_batches_larger_than_the_data(change, model):
     expected = torch.float64 if change.get("precision") == "float64" else torch.float32
     assert next(trained.model.parameters()).dtype == expected
     assert trained.history[-1]["val_error"] < trained.history[0]["val_error"]
+
+
+@pytest.mark.parametrize("model", ["ae", "vae", "aae"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_without_units_for_bfloat16_products_are_those_of_float32_rounded(model, size, monkeypatch):
+    """A step moves the weights as a step with torch's own products in bfloat16 does, up to rounding; losses and
+    gradients take part."""
+    config = replace(SMALL, model=model, precision="bfloat16", device="cpu")
+    seen = []
+    as_before = Float32Products.__torch_dispatch__
+
+    def counted(self, func, types, args=(), kwargs=None):
+        result = as_before(self, func, types, args, kwargs)
+        if func.overloadpacket in self.PRODUCTS and args[0].dtype == torch.bfloat16:
+            assert result.dtype == torch.bfloat16
+            seen.append(func)
+        return result
+
+    monkeypatch.setattr(Float32Products, "__torch_dispatch__", counted)
+    losses, products = [], []
+    for capability in ("AVX512", "AVX2"):
+        seen.clear()
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        runs = [Run(X, X_VAL, config, seed) for seed in range(size)]
+        for run in runs:
+            run.model.train()
+        worker = Stack(runs) if size > 1 else runs[0]
+        steps = [worker.step() if size > 1 else worker.step(*worker.draw()) for _ in range(5)]
+        losses.append(torch.stack(steps))
+        products.append(len(seen))
+    assert products[0] == 0
+    assert products[1] >= 5 * (3 * 2 * SMALL.n_layers - 1)  # forward, and gradients of weights and of inputs
+    assert losses[1].sub(losses[0]).abs().max() < 0.02 * losses[0].abs().max()
 
 
 def test_widths_can_be_set_and_threads_are_given_back():

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from rapp.detectors.base import CHUNK, Deep, rounds
-from rapp.detectors.rows import batches, update
+from rapp.detectors.rows import batches
+from rapp.models import take_step
 
 SLOPE = 0.1  # of the leaky ReLU
 CHANNELS = (8, 4)
@@ -168,7 +169,7 @@ def descend(
         losses = []
         for rows in batches(x, detector.batch):
             value = loss(rows)
-            update(optimizer, value)
+            take_step(value, optimizer)
             losses.append(value.detach())
         fall.step()
         yield float(torch.stack(losses).mean())

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from rapp.detectors.base import rounds
 from rapp.detectors.gan import Gan, mean_of
-from rapp.detectors.rows import batches, update
+from rapp.detectors.rows import batches
+from rapp.models import take_step
 
 
 @dataclass(kw_only=True)
@@ -70,7 +71,7 @@ class FastAnoGAN(Gan):
             for real in map(self.centred, batches(x, self.batch)):
                 residual, features = self.differences(net, real)
                 loss = (residual + self.kappa * features).mean()
-                update(of_e, loss)
+                take_step(loss, of_e)
                 steps.append({"encoder": loss})
             history.append({"epoch": self.epochs + epoch + 1, **mean_of(steps)})
         net.requires_grad_()
@@ -87,11 +88,11 @@ class FastAnoGAN(Gan):
                 with torch.no_grad():
                     made = generator(self.prior(len(real), x))
                 gap = critic(real).mean() - critic(made).mean()
-                update(of_c, self.penalty * self.gradient_penalty(critic, real, made) - gap)
+                take_step(self.penalty * self.gradient_penalty(critic, real, made) - gap, of_c)
                 done += 1
                 if done % self.n_critic == 0:
                     g_loss = -critic(generator(self.prior(len(real), x))).mean()
-                    update(of_g, g_loss)
+                    take_step(g_loss, of_g)
                 steps.append({"gap": gap, "generator": g_loss})
             history.append({"epoch": epoch + 1, **mean_of(steps)})
         return history

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from rapp.detectors.base import Deep, rounds
-from rapp.detectors.rows import batches, update
-from rapp.models import SLOPE
+from rapp.detectors.rows import batches
+from rapp.models import SLOPE, take_step
 from rapp.threads import pinned
 
 DENSE = 16  # units of the dense layers for each channel of the convolutions: 1024 for 64
@@ -216,9 +216,9 @@ class AnoGAN(Gan):
                 made = generator(self.prior(len(real), x))
                 on_real, on_made = discriminator(real), discriminator(made.detach())
                 d_loss = (softplus(-on_real) + softplus(on_made)).mean()
-                update(of_d, d_loss)
+                take_step(d_loss, of_d)
                 g_loss = softplus(-discriminator(made)).mean()
-                update(of_g, g_loss)
+                take_step(g_loss, of_g)
                 seen = {"real": on_real.sigmoid().mean(), "made": on_made.sigmoid().mean()}
                 steps.append({"discriminator": d_loss, "generator": g_loss, **seen})
             history.append({"epoch": epoch + 1, **mean_of(steps)})

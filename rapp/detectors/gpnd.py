@@ -13,8 +13,8 @@ from torch.nn.functional import binary_cross_entropy, softplus
 
 from rapp.detectors.base import CHUNK, rounds
 from rapp.detectors.gan import Gan, mean_of
-from rapp.detectors.rows import batches, update
-from rapp.models import SLOPE
+from rapp.detectors.rows import batches
+from rapp.models import SLOPE, take_step
 
 DISCRIMINATOR = 128  # units of the latent discriminator's two hidden layers
 CONSTANT = 1e-6  # what varies less, does not vary
@@ -104,16 +104,16 @@ class GPND(Gan):
         real, judge, code_judge = self.centred(x), net["judge"], net["code_judge"]
         made = net["generator"](self.prior(len(x), x))
         losses = {"discriminator": softplus(-judge(real)).mean() + softplus(judge(made.detach())).mean()}
-        update(adams[0], losses["discriminator"])
+        take_step(losses["discriminator"], adams[0])
         losses["generator"] = softplus(-judge(made)).mean()
-        update(adams[1], losses["generator"])
+        take_step(losses["generator"], adams[1])
         z = net["encoder"](real)
         losses["of codes"] = (
             softplus(-code_judge(self.prior(len(x), x))).mean() + softplus(code_judge(z.detach())).mean()
         )
-        update(adams[2], losses["of codes"])
+        take_step(losses["of codes"], adams[2])
         losses["reconstruction"] = binary_cross_entropy(self.decode(net, z), x)
-        update(adams[3], self.balance * losses["reconstruction"] + softplus(-code_judge(z)).mean())
+        take_step(self.balance * losses["reconstruction"] + softplus(-code_judge(z)).mean(), adams[3])
         return losses
 
     def decode(self, net: nn.Module, z: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from scipy.linalg import subspace_angles
 from torch import Tensor, nn
 
 from rapp.detectors.base import Deep, rounds
-from rapp.detectors.rows import batches, bottleneck, update
+from rapp.detectors.rows import batches, bottleneck
+from rapp.models import take_step
 
 
 class Flat(nn.Module):
@@ -68,7 +69,7 @@ class LinearAutoencoder(Deep):
         history = []
         for _ in rounds(self.epochs, "linear autoencoder", progress):
             for rows in batches(x, self.batch):
-                update(optimizer, self._errors(net, rows).mean())
+                take_step(self._errors(net, rows).mean(), optimizer)
             schedule.step()
             with torch.no_grad():
                 history.append({"val_error": self._errors(net, validation).mean().item()})

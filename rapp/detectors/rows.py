@@ -90,10 +90,3 @@ def batches(x: Tensor, size: int) -> Iterator[Tensor]:
     size = min(size, len(x))
     order = torch.randperm(len(x), device=x.device)
     yield from (x[rows] for rows in order[: len(x) // size * size].split(size))
-
-
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Take one step down the loss's gradient."""
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rapp.detectors.base import CHUNK, Deep, rounds
-from rapp.detectors.rows import batches, update
+from rapp.detectors.rows import batches
+from rapp.models import take_step
 
 MNIST_SHAPE, MNIST_SIDE = (28, 28), 32  # such images are padded to CIFAR's side (authors, Fashion-MNIST)
 AT_ONCE = 256  # images that pass the network at once without gradients
@@ -260,7 +261,7 @@ class SelfSupervised(Deep):
         for step, chosen in zip(rounds(total, "steps", progress), order, strict=False):
             log_p = net.train()(x[chosen // n], chosen % n)
             loss = F.nll_loss(log_p, chosen % n)
-            update(optimizer, loss)
+            take_step(loss, optimizer)
             steps.append(torch.stack([loss.detach(), share_right(log_p, chosen % n)]))
             if (step + 1) * POINTS // total > step * POINTS // total:
                 mean_loss, accuracy = torch.stack(steps).mean(0).tolist()
