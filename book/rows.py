@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from joblib import cpu_count
 
 from rapp import provenance
+from rapp.bfloat16 import has_units
 from rapp.cli import told
-from rapp.config import WITHOUT_BFLOAT16, ParameterError, parse, resolve_device
+from rapp.config import ParameterError, parse, resolve_device
 from rapp.data import DataError
 from rapp.grid import cells, runner
 from rapp.grid.cells import GridCell
@@ -113,7 +113,7 @@ def work(folder: Path, minutes: float | None, workers: int | None) -> int:
     missing = [grid_cell for grid_cell in plan() if (grid_cell.id, grid_cell.recipe) not in done]
     on_gpu = resolve_device("auto").type == "cuda"
     half = any(grid_cell.cell.config.precision == "bfloat16" for grid_cell in missing)
-    if half and not on_gpu and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
+    if half and not on_gpu and not has_units():
         say("this processor has no bfloat16 units: cells in bfloat16 are slower here than in float32, and come last")
         missing.sort(key=lambda grid_cell: grid_cell.cell.config.precision == "bfloat16")
     workers = workers or (GPU_PROCESSES if on_gpu else cpu_count())

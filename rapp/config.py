@@ -13,7 +13,6 @@ import torch
 MODEL_NAMES = ("ae", "vae", "aae")  # of ``models.MODELS``
 LAYER_KINDS = ("paper", "reimplementation")  # of ``models.KINDS``
 PRECISIONS = ("float32", "bfloat16", "float64")
-WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")  # instruction sets of x86 whose products of bfloat16 numbers are slow
 
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
 # - tiny: seconds a notebook, for tests; its numbers mean nothing.
@@ -113,21 +112,19 @@ class TrainingConfig:
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; allowed: {', '.join(values)}")
-        for name in ("n_layers", "bottleneck", "epochs", "batch", "threads"):
-            if not is_whole(getattr(self, name)) or getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
+        why = {"batch": ": batch normalisation cannot train on one row", "samples": " (0 trains on μ alone)"}
+        least = {"n_layers": 1, "bottleneck": 1, "epochs": 1, "batch": 2, "threads": 1, "samples": 0}
+        for name, low in least.items():
+            if not is_whole(getattr(self, name)) or getattr(self, name) < low:
+                text = f"{name}={getattr(self, name)!r} must be a whole number of at least {low}{why.get(name, '')}"
+                raise ValueError(text)
             object.__setattr__(self, name, int(getattr(self, name)))  # NumPy's integers are none to JSON
-        if self.batch < 2:
-            raise ValueError(f"batch={self.batch} must be at least 2: batch normalisation cannot train on one row")
-        if not is_whole(self.samples) or self.samples < 0:
-            raise ValueError(f"samples={self.samples!r} must be a whole number of at least 0 (0 trains on μ alone)")
         if self.hidden is not None:
             if len(self.hidden) != self.n_layers - 1 or not all(is_whole(width) and width > 0 for width in self.hidden):
                 raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
             object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         if not (isinstance(self.lr, Real) and 0 < self.lr < math.inf):
             raise ValueError(f"lr={self.lr!r} must be a positive number")
-        object.__setattr__(self, "samples", int(self.samples))
         object.__setattr__(self, "lr", float(self.lr))
 
 

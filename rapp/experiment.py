@@ -138,8 +138,7 @@ def run_cells(
         progress: say on stderr how far it is.
     """
     trials = [untrained(data, cell) for cell in cells]
-    kinds = dict.fromkeys(type(trial.detector) for trial in trials)
-    for kind in kinds:
+    for kind in dict.fromkeys(type(trial.detector) for trial in trials):
         alike = [trial for trial in trials if type(trial.detector) is kind]
         rows = [(trial.x("train"), trial.x("val"), trial.cell.seed) for trial in alike]
         kind.fit_all([trial.detector for trial in alike], rows, models, progress, fill)

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -80,11 +81,13 @@ class Stack:
                 state = self.adams[part].state_dict()
                 state["state"] = {i: self._stacked([moments[i] for moments in before]) for i in range(len(weights))}
                 self.adams[part].load_state_dict(state)
-        self._moved = Replayed(self._move) if first.device.type == "cuda" else self._move
+        # rows x (R, B, n_features) and noise → the first update's losses (R,)
+        move = partial(first.descend, self.loss_functions, self.adams, self.params, self.buffers)
+        self._moved = Replayed(move) if first.device.type == "cuda" else move
 
     @staticmethod
     def _loss_of(module: _Loss) -> Callable:
-        def loss_of(params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, noise: list[Tensor]) -> Tensor:
+        def loss_of(params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, *noise: Tensor) -> Tensor:
             state = {f"model.{name}": value for name, value in {**params, **buffers}.items()}
             return functional_call(module, state, (x, *noise))
 
@@ -104,10 +107,6 @@ class Stack:
         x = torch.stack([rows for rows, _ in draws])
         noise = [torch.stack(parts) for parts in zip(*(noise for _, noise in draws), strict=True)]
         return self._moved(x, *noise)[: len(self.runs)]
-
-    def _move(self, x: Tensor, *noise: Tensor) -> Tensor:
-        """Every update of one step on rows x (R, B, n_features); returns the first one's losses (R,)."""
-        return self.runs[0].descend(self.loss_functions, self.adams, self.params, self.buffers, x, list(noise))
 
     def epoch(self) -> None:
         """One epoch of the first network; the others' epochs may be longer or shorter."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from rapp.config import WITHOUT_BFLOAT16, TrainingConfig, resolve_device
+from rapp.bfloat16 import Float32Products, has_units
+from rapp.config import TrainingConfig, resolve_device
 from rapp.models import MODELS, Autoencoder, take_step
 
 # The number goes up whenever the same seed gives another model, beyond rounding: rows and cached models of another
@@ -49,17 +49,6 @@ def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Adam:
     """The optimizer of all updates; one that a CUDA graph can record, where there is CUDA."""
     parameters = list(parameters)
     return torch.optim.Adam(parameters, lr, fused=True, capturable=parameters[0].is_cuda)
-
-
-class Float32Products(TorchDispatchMode):
-    """A context that computes products of bfloat16 matrices in float32 and rounds them, as units for them do."""
-
-    PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket not in self.PRODUCTS or args[0].dtype != torch.bfloat16:
-            return func(*args, **(kwargs or {}))
-        return func(*(matrix.float() for matrix in args), **(kwargs or {})).bfloat16()
 
 
 class Run:
@@ -128,10 +117,8 @@ class Run:
     def descend(self, loss_functions: Sequence[Callable], adams: dict[str, torch.optim.Adam], *inputs: Any) -> Tensor:
         """Every update of one step, of this run or of a stack of its kind; returns the first one's loss or losses."""
         half = self.config.precision == "bfloat16"
-        # without units, torch's products in bfloat16 take five to ten times as long (`make bench`)
-        slow = self.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16
         losses = []
-        with Float32Products() if half and slow else nullcontext():
+        with Float32Products() if half and self.device.type == "cpu" and not has_units() else nullcontext():
             for loss_of, update in zip(loss_functions, self.updates, strict=True):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                     loss = loss_of(*inputs)

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rapp import stacks
+from rapp.bfloat16 import has_units
 from rapp.cache import cache_folder
-from rapp.config import WITHOUT_BFLOAT16, TrainingConfig
+from rapp.config import TrainingConfig
 from rapp.data import Dataset, load
 from rapp.evaluation import auroc
 from rapp.experiment import run_cells
@@ -160,7 +161,7 @@ def one_thread(x: Tensor) -> None:
     """A training step as `make rows` trains: on one thread, against its products and Adam's traffic."""
     with pinned(1):
         for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-            if precision == "bfloat16" and torch.backends.cpu.get_cpu_capability() in WITHOUT_BFLOAT16:
+            if precision == "bfloat16" and not has_units():
                 without_units(x)
                 continue
             for model in ("ae", "vae", "aae"):

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from rapp import stacks
+from rapp.bfloat16 import PRODUCTS, Float32Products
 from rapp.cache import load_tensors, save_tensors
 from rapp.config import TrainingConfig
 from rapp.stacks import Stack, train
 from rapp.threads import pinned
-from rapp.training import Float32Products, Run, reconstruction_error
+from rapp.training import Run, reconstruction_error
 from tests.conftest import ROOT
 
 SMALL = TrainingConfig(n_layers=3, bottleneck=3, samples=2, epochs=4, batch=16, threads=1, device="cpu")
@@ -92,6 +93,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from rapp import stacks
+from rapp.bfloat16 import PRODUCTS, Float32Products
 from tests.test_training import ENDLESS, X, X_VAL
 stacks.CHECKPOINT_SECONDS = 0
 stacks.train(X, X_VAL, ENDLESS, seed=2, cache=Path(sys.argv[1]), progress=False)
@@ -170,7 +172,7 @@ def test_without_units_for_bfloat16_products_are_those_of_float32_rounded(model,
 
     def counted(self, func, types, args=(), kwargs=None):
         result = as_before(self, func, types, args, kwargs)
-        if func.overloadpacket in self.PRODUCTS and args[0].dtype == torch.bfloat16:
+        if func.overloadpacket in PRODUCTS and args[0].dtype == torch.bfloat16:
             assert result.dtype == torch.bfloat16
             seen.append(func)
         return result

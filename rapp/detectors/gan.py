@@ -120,8 +120,7 @@ class Gan(Deep):
         """Generated images, (n, n_features) in [0, 1]."""
         z = torch.randn(n, self.latent, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad(), pinned(self.threads):
-            made = self.net["generator"](z.to(next(self.net.parameters()).device))  # type: ignore[index]
-        return to_rows(made)
+            return to_rows(self.net["generator"](z.to(next(self.net.parameters()).device)))  # type: ignore[index]
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
         """G(E(x)) for rows x (N, n_features), where there is an encoder E."""

@@ -107,10 +107,8 @@ class GPND(Gan):
         take_step(losses["discriminator"], adams[0])
         losses["generator"] = softplus(-judge(made)).mean()
         take_step(losses["generator"], adams[1])
-        z = net["encoder"](real)
-        losses["of codes"] = (
-            softplus(-code_judge(self.prior(len(x), x))).mean() + softplus(code_judge(z.detach())).mean()
-        )
+        z, drawn = net["encoder"](real), self.prior(len(x), x)
+        losses["of codes"] = softplus(-code_judge(drawn)).mean() + softplus(code_judge(z.detach())).mean()
         take_step(losses["of codes"], adams[2])
         losses["reconstruction"] = binary_cross_entropy(self.decode(net, z), x)
         take_step(self.balance * losses["reconstruction"] + softplus(-code_judge(z)).mean(), adams[3])

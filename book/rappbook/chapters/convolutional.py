@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from rapp.models import SLOPE
+from rapp.models import SLOPE, take_step
 
 
 class ConvolutionalAutoencoder(nn.Module):
@@ -57,7 +57,5 @@ def train_convolutional(x_train: Tensor, epochs: int, seed: int = 0, batch: int 
         for rows in order.split(batch)[: max(1, len(order) // batch)]:  # full batches, as in ``rapp.training``
             x = x_train[rows]
             loss = (model(x) - x).square().flatten(1).sum(1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            take_step(loss, optimizer)
     return model.eval()

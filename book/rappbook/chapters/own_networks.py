@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from rapp.models import take_step
+
 
 def train(model: nn.Module, x_train: Tensor, epochs: int, lr: float = 3e-3) -> nn.Module:
     """Train by Adam on the squared error of copies of x_train (N, …); return it in eval mode."""
@@ -17,9 +19,7 @@ def train(model: nn.Module, x_train: Tensor, epochs: int, lr: float = 3e-3) -> n
     for _ in range(epochs):
         for (x,) in loader:
             loss = (model(x) - x).square().flatten(1).sum(1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            take_step(loss, optimizer)
     return model.eval()
 
 
