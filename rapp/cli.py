@@ -25,17 +25,12 @@ from rapp.progress import say
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; returns the exit status. What goes wrong is told in one line."""
-    show_any_letter()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # "?" for a letter that a terminal lacks, for then print would fail
     arguments = _parser().parse_args(words)
     whole = ["no file is left half-written"] if arguments.command != _run else []
     return told(lambda: arguments.command(arguments), *whole)
-
-
-def show_any_letter() -> None:
-    """Let a terminal that is not UTF-8 show “?” in place of a letter that it lacks, for then print would fail."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def told(command: Callable[[], int], after: str = "what was finished is kept, and the same command goes on") -> int:
@@ -77,24 +72,20 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--model", default="ae", choices=list(MODELS), help="the autoencoder (default: ae)")
     fit.add_argument("--epochs", type=int, default=100, help="passes over the rows (default: 100)")
     fit.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
-    fit.add_argument(
-        "--false-alarm-rate", type=float, help="normal rows called novel (default: .05, with few rows more)"
-    )
+    fit.add_argument("--false-alarm-rate", type=float, help="normal rows called novel (default: .05, of few rows more)")
     fit.set_defaults(command=_fit)
 
     score = commands.add_parser("score", help="score the rows of a table by a model of rapp fit")
-    score.add_argument("model", type=Path, help="folder of the model")
-    score.add_argument("table", help="a .csv, .csv.gz or .parquet file, or - for CSV on standard input")
     score.add_argument("--out", type=Path, help="a CSV file (default: standard output)")
-    score.add_argument("--on-missing", choices=["refuse", "skip"], default="refuse", help="rows with missing values")
     score.set_defaults(command=_score)
 
     report = commands.add_parser("report", help="write a page on the scores of a table, to be opened in a browser")
-    report.add_argument("model", type=Path, help="folder of the model")
-    report.add_argument("table", help="a file as for fit, or -")
     report.add_argument("--out", type=Path, required=True, help="an .html file")
-    report.add_argument("--on-missing", choices=["refuse", "skip"], default="refuse", help="rows with missing values")
     report.set_defaults(command=_report)
+    for reads in (score, report):
+        reads.add_argument("model", type=Path, help="folder of the model")
+        reads.add_argument("table", help="a file as for fit, or -")
+        reads.add_argument("--on-missing", choices=["refuse", "skip"], default="refuse", help="rows that have gaps")
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
     add_cells(run)
@@ -130,6 +121,8 @@ def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
 
 def _fit(arguments: argparse.Namespace) -> int:
     table_model.check_out(arguments.out)  # before the work
+    if not 0 <= arguments.seed < 2**32:
+        raise ParameterError(f"seed={arguments.seed} must be at least 0 and below 2^32")
     named = {"method": arguments.method, "model": arguments.model, "epochs": arguments.epochs}
     named |= {"random_state": arguments.seed, "false_alarm_rate": arguments.false_alarm_rate, "verbose": True}
     with warnings.catch_warnings(record=True) as warned:

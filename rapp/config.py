@@ -54,6 +54,8 @@ def parse(pairs: str) -> dict[str, object]:
             raise ParameterError(f"PARAMS: {pair!r} must have the form name=value")
         if name in ("dataset", "profile", "label", "normal"):
             raise ParameterError(f"PARAMS: say {name.upper()}={text} instead of {pair!r}")
+        if name in values:
+            raise ParameterError(f"PARAMS: {pair!r} is the second value of {name}; say one")
         try:
             values[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError, TypeError):

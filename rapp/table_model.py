@@ -1,6 +1,7 @@
 """A detector for people's own tables: which columns, how scaled, and the estimator, kept together in a folder."""
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -139,7 +140,10 @@ def told_left_out(reasons: Counter[str]) -> str:
 def check_out(folder: Path) -> None:
     """Raise a DataError if a model would come into a folder that holds other things, or in place of a file."""
     folder = folder.expanduser()
-    if not folder.exists() or (folder / saving.FILE).is_file():
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if there != folder and not (there.is_dir() and os.access(there, os.W_OK)):
+        raise DataError(f"out={folder} cannot be made: {there} is a file or may not be written; name another folder")
+    if there != folder or (folder / saving.FILE).is_file():
         return
     if not folder.is_dir() or any(saving.FILE not in path.name for path in folder.iterdir()):  # in it: a killed fit's
         raise DataError(f"out={folder} is there, and no model of rapp; name another folder")

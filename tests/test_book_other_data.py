@@ -45,6 +45,7 @@ def told(capsys, monkeypatch):
         (["PARAMS=target='1"], 'error: PARAMS: "target=\'1": No closing quotation'),
         (["PARAMS=dataset=mnist"], "error: PARAMS: say DATASET=mnist instead"),
         (["PARAMS=seeds=[1]"], "error: seeds=[1] must be a whole number"),
+        (["PARAMS=epochs=1 epochs=2"], "error: PARAMS: 'epochs=2' is the second value of epochs; say one"),
         (["PARAMS=target"], "error: PARAMS: 'target' must have the form name=value"),
     ],
 )

@@ -1,6 +1,7 @@
 """How a table's file is read: encodings, separators, decimal commas, header and rows, Parquet."""
 
 import gzip
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,13 @@ def test_unicode_is_read_whatever_mark_it_begins_with(tmp_path, plain, encoding)
 def test_other_encodings_are_refused_with_the_one_to_save_in(tmp_path, encoding, said):
     with pytest.raises(DataError, match=f"t.csv is n.*{said}.*; save it in UTF-8"):
         load(stored(tmp_path, text(), encoding=encoding), "state")
+
+
+def test_a_spreadsheets_own_file_is_refused_with_what_to_save(tmp_path):
+    with zipfile.ZipFile(tmp_path / "t.csv", "w") as file:
+        file.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(DataError, match=r"t.csv is no text but a ZIP file, as \.xlsx.*save its table as UTF-8 CSV"):
+        load(str(tmp_path / "t.csv"), "state")
 
 
 @pytest.mark.parametrize(

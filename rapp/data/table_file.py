@@ -52,7 +52,7 @@ def parts(
     if not file.exists():
         raise DataError(f"{str(file)!r}: there is no such file")
     if file.is_dir():
-        raise DataError(f"{file.name} is a folder; write the table as one file")
+        raise DataError(f"{str(file)!r} is a folder; write the table as one file")
     try:
         yield from _parquet(file, size) if file.suffix.lower() == ".parquet" else _csv(file, is_text, size)
     except UnicodeDecodeError as error:
@@ -115,6 +115,8 @@ def _csv(file: Path, is_text: Callable[[str], bool], size: int | None) -> Iterat
     with _opened(file) as content:
         start = content.read(4)
     encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8")
+    if start == b"PK\x03\x04":
+        raise DataError(f"{file.name} is no text but a ZIP file, as .xlsx and .ods are; save its table as UTF-8 CSV")
     if b"\0" in start and encoding != "utf-16":
         raise DataError(f"{file.name} is no UTF-8 text, but perhaps UTF-16 or no text at all; save it in UTF-8")
     separator, header, first = _separator(file, encoding)

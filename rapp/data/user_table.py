@@ -150,10 +150,9 @@ def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tup
             numbered.append(name)
         is_number = pd.api.types.is_numeric_dtype(column)
         kept.append(column.to_frame() if is_number else pd.get_dummies(column, prefix=name, dtype=np.float64))
-    if not kept:
-        gone = "; ".join(f"{', '.join(names)} as {reason}" for reason, names in dropped.items())
-        raise DataError(f"{table}: no column is left to learn from (dropped: {gone})")
     notes = [f"dropped as {reason}: {', '.join(names)}" for reason, names in dropped.items()]
+    if not kept:
+        raise DataError(f"{table}: no column is left to learn from ({'; '.join(notes)}); add one that varies")
     if suspects:
         notes.append(
             f"kept, though class and value go together without exception: {', '.join(suspects)}; "
