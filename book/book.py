@@ -85,6 +85,10 @@ def check(what: keys.Asked, stale: Sequence[keys.Run], scheduler: str = "") -> i
     except (execute.ParameterError, execute.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        folder = run.output.parent
+        print(f"error: {folder} cannot be made ({error.strerror}); say BUILD=folder of another", file=sys.stderr)
+        return 1
     return 0
 
 
