@@ -60,9 +60,9 @@ class Page:
             self.texts[file] = rows.set_index(rows.index + 2)
         return self.texts[file]
 
-    def rows(self, profile: str = "") -> pd.DataFrame:
-        """The rows of a profile; "" for the page's own."""
-        path = published.results_file(profile or self.results)
+    def rows(self, profile: str = "", options: str = "") -> pd.DataFrame:
+        """The rows of a profile, "" for the page's own, and of options that differ from it."""
+        path = published.results_file(profile or self.results, options)
         return self.read(path.relative_to(published.BOOK).as_posix()) if path.exists() else published.our_rows("none")
 
     @functools.cached_property
@@ -76,10 +76,9 @@ class Page:
         """``ranking.compared`` of its own rows."""
         return ranking.compared(self.rows(), self.results)
 
-    @functools.cached_property
-    def one_digit(self) -> pd.DataFrame:
-        """The rows of the digit 1 as the novel class, trained in any way."""
-        rows = self.rows("paper")
+    def one_digit(self, options: str = "") -> pd.DataFrame:
+        """The rows of the digit 1 as the novel class, for any number of epochs and in any precision."""
+        rows = self.rows("paper", options)
         rows = rows[(rows["dataset"] == "mnist") & (rows["setting"] == "multimodal") & (rows["target"] == "1")]
         return rows[(rows["contamination"] == 0) & rows["model"].isin(list(MODELS))]
 
@@ -116,7 +115,7 @@ def full_scale(line: Line, page: Page) -> Iterator[Trace]:
     for score, column in SCORES.items():
         if line["source"] == "ours":
             epochs, precision = line["trained"].split(" epochs, ")
-            rows = paper_tables.of_one_class(_same(page.one_digit, model=model, score=score), "mnist", "1")
+            rows = paper_tables.of_one_class(_same(page.one_digit(), model=model, score=score), "mnist", "1")
             yield from _trace(column, _same(rows, epochs=int(epochs), precision=precision))
         elif line["trained"] == "not stated":
             yield from _trace(column, _same(chart[chart["source"].str.contains("bars")], score=score))
@@ -131,8 +130,9 @@ def runs(line: Line, page: Page) -> Iterator[Trace]:
         theirs = _same(page.read("paper/reimplementation_runs.csv"), model=model, target="1")
         for score, column in SCORES.items():
             yield from _trace(column, theirs, of=score)
-    elif "whose" not in line:
-        part = _same(page.one_digit, model=model, precision=line["precision"], epochs=int(line["epochs"]))
+    else:
+        digit = page.one_digit("layers=reimplementation" if "whose" in line else "")
+        part = _same(digit, model=model, precision=line["precision"], epochs=int(line["epochs"]))
         for score, column in SCORES.items():
             yield from _trace(column, _same(part, score=score))
 
