@@ -78,17 +78,18 @@ def check(what: keys.Asked, stale: Sequence[keys.Run], scheduler: str = "") -> i
         for name, run in {run.dataset: run for run in reversed(stale)}.items():
             words = argparse.Namespace(dataset=name, label=what.label, profile=what.profile, params=what.params)
             execute.check(run.notebook, execute.parameters_of(words))
-            run.output.parent.mkdir(parents=True, exist_ok=True)
+            folder = run.output.parent
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                print(f"error: {folder} cannot be made ({error.strerror}); name another with BUILD=…", file=sys.stderr)
+                return 1
         if scheduler:
             with execute.runner.connected(scheduler):
                 pass
     except (execute.ParameterError, execute.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        folder = run.output.parent
-        print(f"error: {folder} cannot be made ({error.strerror}); say BUILD=folder of another", file=sys.stderr)
-        return 1
     return 0
 
 

@@ -1,5 +1,6 @@
 """Products of bfloat16 matrices on processors without units for them, where torch's take very long (`make bench`)."""
 
+import platform
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.o
 
 
 def has_units() -> bool:
-    """Whether this processor multiplies matrices of bfloat16; x86 without AVX-512 does not."""
-    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+    """Whether torch is fast at products of bfloat16 matrices here; on x86 without AVX-512 it is not."""
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return not is_x86 or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
 
 
 class Float32Products(TorchDispatchMode):

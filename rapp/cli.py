@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--model", default="ae", choices=list(MODELS), help="the autoencoder (default: ae)")
     fit.add_argument("--epochs", type=int, default=100, help="passes over the rows (default: 100)")
     fit.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
-    fit.add_argument("--false-alarm-rate", type=float, help="normal rows called novel (default: .05, of few rows more)")
+    fit.add_argument(
+        "--false-alarm-rate", type=float, help="normal rows called novel (default: .05; more if rows are few)"
+    )
     fit.set_defaults(command=_fit)
 
     score = commands.add_parser("score", help="score the rows of a table by a model of rapp fit")

@@ -98,7 +98,9 @@ class TrainingConfig:
     batch: int = 256  #: rows a step
     lr: float = 1e-3  #: of Adam
     precision: str = "float32"  #: or "bfloat16" (autocast), "float64"
-    compile: bool = False  #: by torch.compile, which starts slower and steps faster
+    compile: bool = (
+        False  #: by torch.compile, which starts slower and steps faster; not in bfloat16 on a processor without units
+    )
     threads: int = 2  #: pinned, for the last digits depend on it
     device: str = "auto"  #: "cuda" or "mps" where there is one, else "cpu"; or any of the three
 
@@ -117,10 +119,9 @@ class TrainingConfig:
         why = {"batch": ": batch normalisation cannot train on one row", "samples": " (0 trains on μ alone)"}
         least = {"n_layers": 1, "bottleneck": 1, "epochs": 1, "batch": 2, "threads": 1, "samples": 0}
         for name, low in least.items():
-            if not is_whole(getattr(self, name)) or getattr(self, name) < low:
-                text = f"{name}={getattr(self, name)!r} must be a whole number of at least {low}{why.get(name, '')}"
-                raise ValueError(text)
-            object.__setattr__(self, name, int(getattr(self, name)))  # NumPy's integers are none to JSON
+            if not is_whole(value := getattr(self, name)) or value < low:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least {low}{why.get(name, '')}")
+            object.__setattr__(self, name, int(value))  # NumPy's integers are none to JSON
         if self.hidden is not None:
             if len(self.hidden) != self.n_layers - 1 or not all(is_whole(width) and width > 0 for width in self.hidden):
                 raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
@@ -156,7 +157,6 @@ class DetectorOptions:
     options: tuple[tuple[str, object], ...] = ()  # sorted by name
     device: str = "auto"
     threads: int = 1
-
     precision: ClassVar[str] = "float32"
 
     @property

@@ -52,12 +52,14 @@ class Update(NamedTuple):
 
 
 def take_step(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
-    """A step of each optimizer down the loss's gradient by its parameters; no others get a gradient."""
-    for optimizer in optimizers:
-        optimizer.zero_grad()
-    loss.backward(inputs=[p for optimizer in optimizers for p in optimizer.param_groups[0]["params"]])
-    for optimizer in optimizers:
-        optimizer.step()
+    """Take a step of each optimizer down the loss's gradient by its parameters; no other parameter gets a gradient."""
+    for o in optimizers:
+        o.zero_grad()
+    loss.backward(
+        inputs=[p for o in optimizers for group in o.param_groups for p in group["params"] if p.requires_grad]
+    )
+    for o in optimizers:
+        o.step()
 
 
 class Autoencoder(nn.Module):

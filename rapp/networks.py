@@ -49,9 +49,7 @@ class NamedLayers:
         for name in names:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1, cutoff=0) or ["none"]
-                raise ValueError(
-                    f"the network has no layer {name!r}; the closest is {close[0]!r} of {', '.join(known)}"
-                )
+                raise ValueError(f"there is no layer {name!r}; the closest is {close[0]!r} of {', '.join(known)}")
         self.module, self.take = module, take
         self.layers = {name: known[name] for name in names}
 

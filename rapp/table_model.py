@@ -141,8 +141,9 @@ def check_out(folder: Path) -> None:
     """Raise a DataError if a model would come into a folder that holds other things, or in place of a file."""
     folder = folder.expanduser()
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if there != folder and not (there.is_dir() and os.access(there, os.W_OK)):
-        raise DataError(f"out={folder} cannot be made: {there} is a file or may not be written; name another folder")
+    if (there != folder and not there.is_dir()) or not os.access(there, os.W_OK):
+        why = "may not be written" if there.is_dir() else "is a file"
+        raise DataError(f"out={folder} cannot be written, for {there} {why}; name another folder")
     if there != folder or (folder / saving.FILE).is_file():
         return
     if not folder.is_dir() or any(saving.FILE not in path.name for path in folder.iterdir()):  # in it: a killed fit's

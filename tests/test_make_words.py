@@ -122,7 +122,7 @@ def test_what_the_system_refuses_is_one_line(tmp_path):
         said += [line for line in done.stderr.splitlines() if not line.startswith("01_")]
     assert [line[:6] for line in said] == ["error:"] * 2
     assert all("Not a directory" in line and "no folder" in line for line in said)
-    assert "say BUILD=folder of another" in said[0]
+    assert "name another with BUILD=…" in said[0]
 
 
 def test_a_port_in_use_is_said(make):

@@ -129,7 +129,7 @@ def test_rows_are_named_as_they_stand_in_the_file(run):
         (["fit", "train.csv", "--label", "state", "--normal", "fine", "--out", "m"], "there are 'crack', 'dent', 'ok'"),
         (["fit", "train.csv", "--out", "m", "--epochs", "0"], "epochs=0"),
         (["fit", "train.csv", "--out", "m", "--false-alarm-rate", "0.001"], "needs 999 rows that calibrate"),
-        (["fit", "train.csv", "--out", "train.csv/model"], "train.csv is a file or may not be written; name another"),
+        (["fit", "train.csv", "--out", "train.csv/model"], "train.csv is a file; name another folder"),
         (["fit", "train.csv", "--out", "m", "--seed", "-1"], "seed=-1 must be at least 0 and below 2^32"),
         (["fit", ".", "--out", "m"], "'.' is a folder; write the table as one file"),
         (["fit", "train.csv", "--out", "there"], "out=there is there, and no model of rapp"),

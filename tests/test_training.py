@@ -1,4 +1,5 @@
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -9,8 +10,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rapp import stacks
-from rapp.bfloat16 import PRODUCTS, Float32Products
+from rapp import stacks, training
+from rapp.bfloat16 import PRODUCTS, Float32Products, has_units
 from rapp.cache import load_tensors, save_tensors
 from rapp.config import TrainingConfig
 from rapp.stacks import Stack, train
@@ -93,7 +94,6 @@ KILLED = """
 import sys
 from pathlib import Path
 from rapp import stacks
-from rapp.bfloat16 import PRODUCTS, Float32Products
 from tests.test_training import ENDLESS, X, X_VAL
 stacks.CHECKPOINT_SECONDS = 0
 stacks.train(X, X_VAL, ENDLESS, seed=2, cache=Path(sys.argv[1]), progress=False)
@@ -163,35 +163,46 @@ def test_precisions_and_batches_larger_than_the_data(change, model):
 
 @pytest.mark.parametrize("model", ["ae", "vae", "aae"])
 @pytest.mark.parametrize("size", [1, 2])
-def test_without_units_for_bfloat16_products_are_those_of_float32_rounded(model, size, monkeypatch):
-    """A step moves the weights as a step with torch's own products in bfloat16 does, up to rounding; losses and
-    gradients take part."""
-    config = replace(SMALL, model=model, precision="bfloat16", device="cpu")
+def test_without_units_for_bfloat16_products_are_exact_up_to_one_rounding(model, size, monkeypatch):
+    """All products of a step take part, those of its gradients, too; losses and gradients are as with torch's own."""
     seen = []
     as_before = Float32Products.__torch_dispatch__
 
-    def counted(self, func, types, args=(), kwargs=None):
+    def compared(self, func, types, args=(), kwargs=None):
         result = as_before(self, func, types, args, kwargs)
-        if func.overloadpacket in PRODUCTS and args[0].dtype == torch.bfloat16:
+        if func.overloadpacket in PRODUCTS:
             assert result.dtype == torch.bfloat16
+            exact = func(*(matrix.double() for matrix in args), **(kwargs or {}))
+            torch.testing.assert_close(result.double(), exact, rtol=2**-8, atol=1e-4 * exact.abs().max().item())
             seen.append(func)
         return result
 
-    monkeypatch.setattr(Float32Products, "__torch_dispatch__", counted)
-    losses, products = [], []
-    for capability in ("AVX512", "AVX2"):
-        seen.clear()
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+    monkeypatch.setattr(Float32Products, "__torch_dispatch__", compared)
+    losses, gradients = [], []
+    for units in (True, False):
+        monkeypatch.setattr(training, "has_units", lambda units=units: units)
+        config = replace(SMALL, model=model, precision="bfloat16", device="cpu")
         runs = [Run(X, X_VAL, config, seed) for seed in range(size)]
         for run in runs:
             run.model.train()
         worker = Stack(runs) if size > 1 else runs[0]
-        steps = [worker.step() if size > 1 else worker.step(*worker.draw()) for _ in range(5)]
-        losses.append(torch.stack(steps))
-        products.append(len(seen))
-    assert products[0] == 0
-    assert products[1] >= 5 * (3 * 2 * SMALL.n_layers - 1)  # forward, and gradients of weights and of inputs
-    assert losses[1].sub(losses[0]).abs().max() < 0.02 * losses[0].abs().max()
+        losses.append(worker.step() if size > 1 else worker.step(*worker.draw()))
+        moments = [moment for part in worker.adams.values() for moment in part.state_dict()["state"].values()]
+        gradients.append(torch.cat([moment["exp_avg"].flatten() for moment in moments]))
+        assert units is not bool(seen)
+    assert len(seen) >= 3 * 2 * SMALL.n_layers - 1  # forward, gradients of weights, and of all inputs but the first
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=0)
+    assert (gradients[1] - gradients[0]).norm() < 0.1 * gradients[0].norm()
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "has"),
+    [("x86_64", "AVX2", False), ("AMD64", "DEFAULT", False), ("x86_64", "AVX512", True), ("arm64", "DEFAULT", True)],
+)
+def test_which_processors_are_slow_in_bfloat16(machine, capability, has, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert has_units() is has
 
 
 def test_widths_can_be_set_and_threads_are_given_back():

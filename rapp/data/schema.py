@@ -41,7 +41,7 @@ def learn(frame: pd.DataFrame, table: str) -> tuple[list[Column], list[str]]:
             columns.append(Column(name, tuple(sorted(column.unique()))))
             words += [f"{word!r} in {name}" for word in missing_words(column)]
     if not columns:
-        raise DataError(f"{table}: no column is left to learn from ({'; '.join(dropped)}); add one that varies")
+        raise DataError(f"{table}: no column is left to learn from ({'; '.join(dropped)}); add a column of numbers")
     notes = [f"kept as words, not as missing: {', '.join(words)}"] if words else []
     return columns, dropped + notes + ([NUMBERED.format(", ".join(numbered))] if numbered else [])
 

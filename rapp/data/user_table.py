@@ -115,9 +115,7 @@ def _classes(table: str, column: pd.Series, normal: str) -> np.ndarray:
         y = y.where(y == normal, f"not {normal}")
         counts = y.value_counts()
     if len(counts) > MAX_CLASSES:
-        raise DataError(
-            f"{table}: label column {name!r} has {len(counts)} different values; at most {MAX_CLASSES} can be"
-        )
+        raise DataError(f"{table}: label column {name!r} has {len(counts)} values; at most {MAX_CLASSES} can be")
     if counts.min() < MIN_OF_A_CLASS:
         rows = "one row" if counts.min() == 1 else f"{counts.min()} rows"
         raise DataError(
@@ -152,7 +150,7 @@ def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tup
         kept.append(column.to_frame() if is_number else pd.get_dummies(column, prefix=name, dtype=np.float64))
     notes = [f"dropped as {reason}: {', '.join(names)}" for reason, names in dropped.items()]
     if not kept:
-        raise DataError(f"{table}: no column is left to learn from ({'; '.join(notes)}); add one that varies")
+        raise DataError(f"{table}: no column is left to learn from ({'; '.join(notes)}); add a column of numbers")
     if suspects:
         notes.append(
             f"kept, though class and value go together without exception: {', '.join(suspects)}; "

@@ -63,8 +63,8 @@ class FastAnoGAN(Gan):
     def learn(self, net: nn.Module, x: Tensor, validation: Tensor, progress: bool) -> list[dict]:
         assert isinstance(net, nn.ModuleDict)
         history = self._learn_gan(net, x, progress)
-        net.eval()
-        net["encoder"].train()
+        net.eval().requires_grad_(False)  # no graph of the GAN is kept
+        net["encoder"].train().requires_grad_()
         of_e = torch.optim.RMSprop(net["encoder"].parameters(), self.encoder_lr)
         for epoch in rounds(self.encoder_epochs, "f-AnoGAN's encoder", progress):
             steps = []
@@ -74,6 +74,7 @@ class FastAnoGAN(Gan):
                 take_step(loss, of_e)
                 steps.append({"encoder": loss})
             history.append({"epoch": self.epochs + epoch + 1, **mean_of(steps)})
+        net.requires_grad_()
         return history
 
     def _learn_gan(self, net: nn.ModuleDict, x: Tensor, progress: bool) -> list[dict]:

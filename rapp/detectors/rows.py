@@ -65,9 +65,7 @@ def parted(train: ArrayLike, validation: ArrayLike | None, seed: int) -> tuple[n
 def check_shape(image_shape: tuple[int, int] | None, n_features: int, detector: str, needs_images: bool) -> None:
     """Refuse rows that are no images of a shape, and none where images are needed."""
     if image_shape is None and needs_images:
-        raise ValueError(
-            f"{detector} needs images: say image_shape=(height, width), of rows with {n_features} features"
-        )
+        raise ValueError(f"{detector} needs images: say image_shape=(height, width), for {n_features} features")
     if image_shape is not None and np.prod(image_shape) != n_features:
         what = f"{detector} needs images: " if needs_images else ""
         raise ValueError(f"{what}image_shape={image_shape} does not give rows of {n_features} features")
