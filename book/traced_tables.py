@@ -144,8 +144,8 @@ def ten_digits(line: Line, page: Page) -> Iterator[Trace]:
     if line["source"] in files:
         rows = _same(page.read(files[line["source"]]), **block)
     else:
-        block |= {"dataset": "mnist", "epochs": int(line["epochs"]), "precision": line["precision"]}
-        rows = _same(page.rows("paper"), contamination=0.0, **block)
+        rows = _same(page.rows("paper"), contamination=0.0, **(block | {"dataset": "mnist"}))
+        rows = _same(rows, epochs=int(line["epochs"]), precision=line["precision"])
     for score, column in SCORES.items():
         yield from _trace(column, _same(rows, score=score))
 
