@@ -98,9 +98,7 @@ class TrainingConfig:
     batch: int = 256  #: rows a step
     lr: float = 1e-3  #: of Adam
     precision: str = "float32"  #: or "bfloat16" (autocast), "float64"
-    compile: bool = (
-        False  #: by torch.compile, which starts slower and steps faster; not in bfloat16 on a processor without units
-    )
+    compile: bool = False  #: by torch.compile: starts slower, steps faster; not in bfloat16 without units for it
     threads: int = 2  #: pinned, for the last digits depend on it
     device: str = "auto"  #: "cuda" or "mps" where there is one, else "cpu"; or any of the three
 
