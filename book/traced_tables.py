@@ -146,6 +146,7 @@ def ten_digits(line: Line, page: Page) -> Iterator[Trace]:
     else:
         rows = _same(page.rows("paper"), contamination=0.0, **(block | {"dataset": "mnist"}))
         rows = _same(rows, epochs=int(line["epochs"]), precision=line["precision"])
+        rows = rows[rows.groupby("seed")["target"].transform("nunique") == published.CLASSES["MNIST"]]
     for score, column in SCORES.items():
         yield from _trace(column, _same(rows, score=score))
 
