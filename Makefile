@@ -104,7 +104,7 @@ serve: book  ## build the book and serve it on http://localhost:8000 (PORT=...)
 test: $(READY)  ## run every test, the smallest book included
 	$(PY) -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
 
-test-fast: $(READY)  ## run every test but those of the book and the browser, at most 3 minutes
+test-fast: $(READY)  ## run every test but those of the book and the browser, in 3 to 5 minutes
 	$(PY) -m pytest -n 2 --dist=loadfile --no-loadscope-reorder -m "not slow"
 
 bench: $(READY)  ## measure the speed ratios that README.md states
