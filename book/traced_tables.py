@@ -11,7 +11,6 @@ import pandas as pd
 from rapp.detectors import DETECTORS
 from rapp.experiment import SCORES
 from rapp.grid import cells
-from rapp.models import MODELS
 from rappbook import paper_tables, published, ranking
 from rappbook.chapters import nobody_picked
 from rappbook.chapters.adbench import halves_of
@@ -76,11 +75,9 @@ class Page:
         """``ranking.compared`` of its own rows."""
         return ranking.compared(self.rows(), self.results)
 
-    def one_digit(self, options: str = "") -> pd.DataFrame:
-        """The rows of the digit 1 as the novel class, for any number of epochs and in any precision."""
-        rows = self.rows("paper", options)
-        rows = rows[(rows["dataset"] == "mnist") & (rows["setting"] == "multimodal") & (rows["target"] == "1")]
-        return rows[(rows["contamination"] == 0) & rows["model"].isin(list(MODELS))]
+    def digits(self, options: str = "") -> pd.DataFrame:
+        """The rows of MNIST with a digit novel, for any number of epochs and in any precision."""
+        return _same(self.rows("paper", options), dataset="mnist", setting="multimodal", contamination=0.0)
 
     def adbench(self, protocol: str = "") -> pd.DataFrame:
         """The rows of a way to split; "" for the page's own."""
@@ -115,7 +112,7 @@ def full_scale(line: Line, page: Page) -> Iterator[Trace]:
     for score, column in SCORES.items():
         if line["source"] == "ours":
             epochs, precision = line["trained"].split(" epochs, ")
-            rows = paper_tables.of_one_class(_same(page.one_digit(), model=model, score=score), "mnist", "1")
+            rows = paper_tables.of_one_class(_same(page.digits(), model=model, score=score), "mnist", "1")
             yield from _trace(column, _same(rows, epochs=int(epochs), precision=precision))
         elif line["trained"] == "not stated":
             yield from _trace(column, _same(chart[chart["source"].str.contains("bars")], score=score))
@@ -131,21 +128,20 @@ def runs(line: Line, page: Page) -> Iterator[Trace]:
         for score, column in SCORES.items():
             yield from _trace(column, theirs, of=score)
     else:
-        digit = page.one_digit("layers=reimplementation" if "whose" in line else "")
-        part = _same(digit, model=model, precision=line["precision"], epochs=int(line["epochs"]))
+        digits = page.digits("layers=reimplementation" if "whose" in line else "")
+        part = _same(digits, target="1", model=model, precision=line["precision"], epochs=int(line["epochs"]))
         for score, column in SCORES.items():
             yield from _trace(column, _same(part, score=score))
 
 
 def ten_digits(line: Line, page: Page) -> Iterator[Trace]:
     """The mean over the ten digits: ours after some epochs, the paper's, the re-implementation's."""
-    block = {"dataset": "MNIST", "setting": "multimodal", "model": line["model"].lower()}
+    model = line["model"].lower()
     files = {"paper": "paper/table2.csv", "re-implementation": "paper/reimplementation.csv"}
     if line["source"] in files:
-        rows = _same(page.read(files[line["source"]]), **block)
+        rows = _same(page.read(files[line["source"]]), dataset="MNIST", setting="multimodal", model=model)
     else:
-        rows = _same(page.rows("paper"), contamination=0.0, **(block | {"dataset": "mnist"}))
-        rows = _same(rows, epochs=int(line["epochs"]), precision=line["precision"])
+        rows = _same(page.digits(), model=model, epochs=int(line["epochs"]), precision=line["precision"])
         rows = rows[rows.groupby("seed")["target"].transform("nunique") == published.CLASSES["MNIST"]]
     for score, column in SCORES.items():
         yield from _trace(column, _same(rows, score=score))

@@ -31,7 +31,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 def _checked(is_novel: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     is_novel, scores = np.asarray(is_novel, dtype=bool), np.asarray(scores, dtype=np.float64)
     if is_novel.shape != scores.shape or is_novel.ndim != 1:
-        raise ValueError(f"is_novel and scores must be 1-d and equally long, got {is_novel.shape} and {scores.shape}")
+        raise ValueError(
+            f"is_novel and scores must be 1-d and equally long, got shapes {is_novel.shape} and {scores.shape}"
+        )
     if is_novel.all() or not is_novel.any():
         side = "novel" if is_novel.all() else "normal"
         raise ValueError(f"all {len(is_novel)} samples are {side}: a ranking needs both kinds")

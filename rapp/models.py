@@ -55,9 +55,7 @@ def take_step(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
     """Take a step of each optimizer down the loss's gradient by its parameters; no other parameter gets a gradient."""
     for o in optimizers:
         o.zero_grad()
-    loss.backward(
-        inputs=[p for o in optimizers for group in o.param_groups for p in group["params"] if p.requires_grad]
-    )
+    loss.backward(inputs=[p for o in optimizers for g in o.param_groups for p in g["params"] if p.requires_grad])
     for o in optimizers:
         o.step()
 

@@ -120,7 +120,7 @@ class Run:
         losses = []
         with Float32Products() if half and self.device.type == "cpu" and not has_units() else nullcontext():
             for loss_of, update in zip(loss_functions, self.updates, strict=True):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
                     loss = loss_of(*inputs)
                 take_step(loss.sum(), *(adams[part] for part in update.parts))
                 losses.append(loss.detach())

@@ -53,7 +53,7 @@ def test_bootstrap_interval_covers_the_estimate_and_repeats():
         ([True, True], [1, 2], "novel"),
         ([False, False], [1, 2], "normal"),
         ([True, False], [1, np.nan], "NaN"),
-        ([True, False], [1, 2, 3], "equally long"),
+        ([True, False], [1, 2, 3], "shapes"),
     ],
 )
 def test_what_cannot_be_ranked_is_named(is_novel, scores, word):

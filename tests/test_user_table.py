@@ -109,7 +109,7 @@ def test_files_that_are_no_tables(tmp_path):
         load(str(tmp_path / "c.csv"), "y")
     long = pd.DataFrame({"y": np.arange(200) * 0.5, "c": np.arange(200) % 3})
     long.to_csv(tmp_path / "l.csv", index=False)
-    with pytest.raises(DataError, match="200 values"):
+    with pytest.raises(DataError, match="200 different values"):
         load(str(tmp_path / "l.csv"), "y")
 
 

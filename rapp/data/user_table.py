@@ -115,7 +115,9 @@ def _classes(table: str, column: pd.Series, normal: str) -> np.ndarray:
         y = y.where(y == normal, f"not {normal}")
         counts = y.value_counts()
     if len(counts) > MAX_CLASSES:
-        raise DataError(f"{table}: label column {name!r} has {len(counts)} values; at most {MAX_CLASSES} can be")
+        raise DataError(
+            f"{table}: label column {name!r} has {len(counts)} different values; at most {MAX_CLASSES} can be"
+        )
     if counts.min() < MIN_OF_A_CLASS:
         rows = "one row" if counts.min() == 1 else f"{counts.min()} rows"
         raise DataError(
