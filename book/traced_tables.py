@@ -228,7 +228,7 @@ def advice(line: Line, page: Page) -> Iterator[Trace]:
     setting = "unimodal" if re.search(r"\bone class\b", question, re.I) else "multimodal"
     rows = _same(page.compared, dataset=page.dataset, setting=setting)
     share = rows["contamination"].max() if "are novel" in question else 0.0
-    for at, method in enumerate(re.findall(r"(?:^|, )(.+?) \d\.\d{3}", line["best"])):
+    for at, method in enumerate(re.findall(r"(?:^|; )(.+?) \d\.\d{3}", line["best"])):
         part = _same(rows, method=method, contamination=share)
         yield from _trace("best", _worst(part) if "worst" in question else part, at=at)
 
@@ -278,7 +278,7 @@ def splits(line: Line, page: Page) -> Iterator[Trace]:
 def neighbours(line: Line, page: Page) -> Iterator[Trace]:
     """``nobody_picked.neighbours_against_nap``."""
     rows = _same(page.adbench(), method=line["network"].replace("before", nobody_picked.BEFORE))
-    for column, score in (("NAP", "nap"), (nobody_picked.OURS, nobody_picked.OURS)):
+    for column, score in (("NAP", "nap"), (nobody_picked.SCORES[nobody_picked.OURS], nobody_picked.OURS)):
         yield from _trace(column, _same(rows, score=score))
 
 

@@ -97,13 +97,13 @@ def test_advice_names_the_best_of_several_seeds_for_each_question(rows, blobs):
     lucky = rows[(rows["method"] == "PCA") & (rows["seed"] == 0)].assign(method="lucky", auroc=0.99)
     both = pd.concat([rows, other, lucky, lucky.assign(setting="unimodal")])
     table = ranking.advice(both, blobs, seconds=5, most=2).set_index("question")
-    assert table["best"]["Several classes are normal"] == "PCA 0.920 ± 0.014, VAE NAP 0.820 ± 0.014"
+    assert table["best"]["Several classes are normal"] == "PCA 0.920 ± 0.014; VAE NAP 0.820 ± 0.014"
     assert table["runs"]["Several classes are normal"] == "6 each"
     assert table["best"]["One class is normal"].startswith("VAE NAP")
     assert not table["best"].str.contains("lucky").any()
     assert "mean place 1.5 of 3" in table["best"]["Either may be the case"]
     assert table["best"]["At most 5 seconds to train, one class"].startswith("not known")  # all took ten
-    assert table["best"]["No class may be missed (AUROC of the worst), several classes"] == "PCA 0.910, VAE NAP 0.810"
+    assert table["best"]["No class may be missed (AUROC of the worst), several classes"] == "PCA 0.910; VAE NAP 0.810"
     dirty = table.loc["10% of the training rows are novel, several classes"]
     assert dirty["best"].startswith("PCA 0.820 ± 0.014")
     assert dirty["runs"] == "2 each"

@@ -11,7 +11,7 @@ from rapp.detectors.autoencoder import PathwayDetector
 from rapp.experiment import SCORES
 from rappbook import paper_tables, published
 
-UNKNOWN = "not known (one run each or none)"
+UNKNOWN = "not known (one seed each or none)"
 CHAPTERS = {"recon": "02_when_reconstruction_fails", "sap": "03_rapp", "nap": "03_rapp"}
 
 
@@ -116,12 +116,11 @@ def advice(rows: pd.DataFrame, data: Dataset, seconds: float = 5.0, most: int = 
         most: how many methods to name.
 
     Returns:
-        question, best (mean AUROC over classes ± its standard deviation over seeds; with contamination over runs), runs
-        (of each of these).
+        question, best (mean AUROC over classes ± its standard deviation over seeds), runs (of each of these).
     """
     rows = rows[rows["dataset"] == data.name]
     share = rows["contamination"].max()
-    dirty = rows[(rows["contamination"] == share) & (share > 0)]
+    dirty = several_seeds(rows[(rows["contamination"] == share) & (share > 0)])
     rows = several_seeds(rows)
     settings = {name: standing(of_setting(rows, data, name)) for name in ("multimodal", "unimodal")}
     many, one = (about[about["mean"].notna()] for about in settings.values())
@@ -135,12 +134,11 @@ def advice(rows: pd.DataFrame, data: Dataset, seconds: float = 5.0, most: int = 
         "No class may be missed (AUROC of the worst), one class": one.assign(mean=one["worst"], std=np.nan),
     }
     for setting, words in (("multimodal", "several classes"), ("unimodal", "one class")):
-        runs = dirty[dirty["setting"] == setting].groupby("method")["auroc"].agg(["mean", "std", "size"])
-        runs = runs[runs["size"] > 1].rename(columns={"size": "runs"})
-        questions[f"{share:.0%} of the training rows are novel, {words}"] = runs
+        about = standing(dirty[dirty["setting"] == setting])
+        questions[f"{share:.0%} of the training rows are novel, {words}"] = about
     lines = [(question, *_best(about, most)) for question, about in questions.items()]
     first = places.nsmallest(most)
-    names = ", ".join(f"{name} (mean place {place:.1f} of {len(places)})" for name, place in first.items())
+    names = "; ".join(f"{name} (mean place {place:.1f} of {len(places)})" for name, place in first.items())
     lines.insert(2, ("Either may be the case", names or UNKNOWN, _each((many["runs"] + one["runs"])[first.index])))
     return pd.DataFrame(lines, columns=["question", "best", "runs"])
 
@@ -152,7 +150,7 @@ def _best(about: pd.DataFrame, most: int) -> tuple[str, str]:
         f"{name} {mean:.3f}" + ("" if pd.isna(std) else f" ± {std:.3f}")
         for name, mean, std in zip(best.index, best["mean"], best["std"], strict=True)
     ]
-    return ", ".join(names) or UNKNOWN, _each(best["runs"])
+    return "; ".join(names) or UNKNOWN, _each(best["runs"])
 
 
 def _each(runs: pd.Series) -> str:
@@ -235,7 +233,7 @@ def over_contamination(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     """AUROC against contamination: the classes that were trained at every share, of the rows of ``compared``.
 
     Returns:
-        setting, method, contamination, auroc (mean over classes and seeds), runs, classes.
+        setting, method, contamination, auroc (mean over classes and seeds), runs, seeds, classes.
     """
     rows = rows[rows["dataset"] == data.name]
     shares = rows["contamination"].nunique()
@@ -243,7 +241,7 @@ def over_contamination(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     rows = rows[(seen == shares) & (shares > 1)]
     grouped = rows.groupby(["setting", "method", "contamination"], as_index=False)
     classes = ("target", lambda labels: ", ".join(sorted(set(labels))))
-    return grouped.agg(auroc=("auroc", "mean"), runs=("auroc", "size"), classes=classes)
+    return grouped.agg(auroc=("auroc", "mean"), runs=("auroc", "size"), seeds=("seed", "nunique"), classes=classes)
 
 
 def out_of_distribution(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
@@ -262,7 +260,7 @@ def reported() -> pd.DataFrame:
     """The rivals' one-class AUROCs as reported (book/paper/rivals.csv) beside all of ours on the same data, for a page.
 
     Returns:
-        data, method, profile, classes and runs (ours), ours, reported, difference (of a mean over some: "in part").
+        data, method, profile, classes and runs (ours), ours, reported, by (whose), difference (or "in part").
     """
     theirs = pd.read_csv(published.BOOK / "paper" / "rivals.csv", dtype={"target": str}).fillna({"target": ""})
     ours = published.all_rows()
@@ -286,6 +284,7 @@ def reported() -> pd.DataFrame:
                     "runs": len(part),
                     "ours": f"{part['auroc'].mean():.3f}",
                     "reported": f"{line['auroc']:.3f}" + ("" if line["target"] else " (mean)"),
+                    "by": line["source"],
                     "difference": f"{part['auroc'].mean() - line['auroc']:+.3f}" if whole else "in part",
                 }
             )
