@@ -37,7 +37,14 @@ def cache_folder() -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then rename it: readers see the old file or the whole new one."""
+    """Let ``write`` fill a file beside ``path``, then rename it: readers see the old file or the whole new one.
+
+    A link stays, and what it names is replaced; into what is no regular file, such as a pipe, it writes at once.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        write(path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -94,7 +101,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict) -> None
     from safetensors.torch import save_file
 
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(about, sort_keys=True)
+    text = json.dumps(about, sort_keys=True, default=lambda value: value.tolist())  # NumPy's numbers
     meta = {"about": text, "sha256": _digest(flat, text)}
 
     def write(beside: Path) -> None:

@@ -60,8 +60,8 @@ def above(score: float) -> float:
 def p_values(normal: ArrayLike, scores: ArrayLike) -> np.ndarray:
     """How unusual scores (N,) are among normal ones (n,): (1 + how many of these are at least as high) / (n + 1).
 
-    Of new normal rows, at most a share α has a p-value of at most α.
+    Of new normal rows, at most a share α has a p-value of at most α. Scores that rounding may part count as equal.
     """
-    ascending = np.sort(np.asarray(normal, dtype=np.float64))
-    as_high = len(ascending) - np.searchsorted(ascending, np.asarray(scores, dtype=np.float64), side="left")
+    ascending, scores = np.sort(np.asarray(normal, dtype=np.float64)), np.asarray(scores, dtype=np.float64)
+    as_high = len(ascending) - np.searchsorted(ascending, scores - ROUNDING * np.abs(scores), side="left")
     return (1 + as_high) / (len(ascending) + 1)

@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.set_defaults(command=_fit)
 
     score = commands.add_parser("score", help="score the rows of a table by a model of rapp fit")
-    score.add_argument("--out", type=Path, help="a CSV file (default: standard output)")
+    score.add_argument("--out", type=Path, help="a CSV file, or - (default: standard output)")
     score.set_defaults(command=_score)
 
     report = commands.add_parser("report", help="write a page on the scores of a table, to be opened in a browser")
@@ -161,7 +161,8 @@ def _score(arguments: argparse.Namespace) -> int:
         with path.open("w", encoding="utf-8", newline="") as file:
             write(file)
 
-    write_atomically(arguments.out, write_file) if arguments.out else write(sys.stdout)
+    to_file = arguments.out and str(arguments.out) != "-"
+    write_atomically(arguments.out, write_file) if to_file else write(sys.stdout)
     say(f"{n_novel} of {n_rows} rows are novel, at {model.estimator.false_alarm_rate_:.1%} false alarms")
     return 0
 

@@ -30,6 +30,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rapp import calibration, explain, labels, saving
+from rapp.cache import DamagedFileError
 from rapp.config import TrainingConfig, is_whole
 from rapp.detectors.rows import bottleneck
 from rapp.pathway import FewRowsWarning, Pathway
@@ -161,7 +162,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         config, seed = self._config(rest.numpy()), random.randint(2**31 - 1)
         with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has set
             trained = train(fitted.float(), val.float(), config, seed, None, bool(self.verbose), self.patience)
-        self.model_ = trained.model.double().cpu()
+        self.model_ = trained.model.cpu().double()  # Apple's GPU has no float64
         self.n_iter_, self.method_ = len(trained.history), self.method
         self.architecture_ = [config.model, x.shape[1], config.bottleneck, config.n_layers, config.hidden]
         self.quantiles_ = np.quantile(fitted.numpy(), np.linspace(0, 1, QUANTILES), axis=0)
@@ -246,7 +247,8 @@ class RaPP(OutlierMixin, BaseEstimator):
         Of new normal rows, at most a share α has a p-value of at most α (``calibration.p_values``); with fewer than 95
         rows in ``fit``, about.
         """
-        return calibration.p_values(self.pathway_.normal[self.method_], -self.score_samples(X))
+        unusual = -self.score_samples(X)
+        return calibration.p_values(self.pathway_.normal[self.method_], unusual)
 
     @pinned(THREADS)
     def explain(self, X: ArrayLike, by: str = "feature") -> pd.DataFrame:
@@ -282,9 +284,13 @@ def load(folder: str | PathLike) -> Any:
     A ``Whitening`` goes with its own network: ``Pathway(encoder, decoder, whitening=rapp.load(folder))``.
 
     Raises:
-        DamagedFileError: nothing was saved there, it was altered or cut short, or a newer rapp wrote it.
+        DamagedFileError: nothing was saved there, or a table's model; it was altered or cut short; a newer rapp's.
     """
     tensors, about = saving.read(Path(folder))
+    if "table" in about:
+        raise DamagedFileError(
+            f"{folder} is a table's model, made by rapp fit, which scales: rapp score {folder} TABLE"
+        )
     if "params" not in about:
         return Whitening.restored(tensors, about["whitening"])
     return restored(tensors, about)
@@ -293,6 +299,7 @@ def load(folder: str | PathLike) -> Any:
 def restored(tensors: dict[str, torch.Tensor], about: dict) -> RaPP:
     """The fitted ``RaPP`` of what ``saving.read`` has read."""
     params = about["params"]
-    estimator = RaPP(**params | {"hidden": params["hidden"] and tuple(params["hidden"])})
+    hidden = None if params["hidden"] is None else tuple(np.atleast_1d(params["hidden"]).tolist())
+    estimator = RaPP(**params | {"hidden": hidden})
     saving.restore(estimator, tensors, about)
     return estimator

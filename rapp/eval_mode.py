@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import CodeType
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 
@@ -51,8 +52,13 @@ def in_eval_mode(part: str) -> Iterator[None]:
 
 def _refuse_training(part: str, layer: nn.Module) -> None:
     for name, module in layer.named_modules():
+        what = f"{type(module).__name__}{f' {name!r}' if name else ''}"
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise ValueError(
+                f"{part} has no statistics of training rows (its {what}), so scores would depend on the batch: "
+                f"train it with track_running_stats=True"
+            )
         if module.training and _matters(module):
-            what = f"{type(module).__name__}{f' {name!r}' if name else ''}"
             raise ValueError(
                 f"{part} is in training mode (its {what}), so scores would depend on the batch and change the "
                 f"model; encoder and decoder must be in eval mode: call model.eval() first"

@@ -1,13 +1,14 @@
 """Networks that people bring: layers by name, outputs that are tuples, rows as tensors, arrays or loaders."""
 
 import difflib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, IterableDataset, SequentialSampler
 
 Layers = Sequence[Any] | nn.Sequential  # each takes a tensor, and returns one but for `take`
 Take = Callable[[object], Tensor]
@@ -62,9 +63,12 @@ class NamedLayers:
     def encode(self, x: Tensor) -> tuple[list[Tensor], object]:
         """[x, h_1, …, h_ℓ], each flattened to (N, d_i), and what the module returned."""
         found: dict[str, Tensor] = {}
+        thread = threading.get_ident()  # another one may pass rows through the same module
 
         def keep(name: str) -> Callable:
             def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+                if threading.get_ident() != thread:
+                    return
                 if name in found:
                     raise ValueError(f"layer {name!r} ran twice in one pass; name layers that run once")
                 found[name] = tensor_of(output, self.take, f"layer {name!r}").flatten(1).clone()
@@ -73,7 +77,7 @@ class NamedLayers:
 
         hooks = [layer.register_forward_hook(keep(name)) for name, layer in self.layers.items()]
         try:
-            output = self.module(x)
+            output = self.module(x.clone())  # it may work in place
         finally:
             for hook in hooks:
                 hook.remove()
@@ -92,17 +96,25 @@ def chunks(x: object, size: int, weights: Sequence[Tensor], ordered: bool = True
         x: (N, …) tensor or array, or a ``DataLoader``.
         size: how many rows at a time.
         weights: of the network.
-        ordered: whether the rows' order counts: a loader that shuffles is refused.
+        ordered: whether each row counts, in its place: a loader that shuffles, draws or drops rows is refused.
 
     Raises:
         TypeError: x is none of these.
-        ValueError: a single row, or a loader that shuffles.
+        ValueError: a single row, or a loader that holds none, or does not yield each in its place.
     """
     if isinstance(x, DataLoader):
-        if ordered and isinstance(x.sampler, RandomSampler):
+        batches = x.batch_sampler
+        in_order = all(type(of) is SequentialSampler for of in (x.sampler, getattr(batches, "sampler", x.sampler)))
+        in_order &= hasattr(batches, "sampler") or batches is None
+        if ordered and not (in_order or isinstance(x.dataset, IterableDataset)):
             raise ValueError("this DataLoader shuffles, so nobody could tell which score is whose: use shuffle=False")
+        if ordered and getattr(batches, "drop_last", False):
+            raise ValueError("this DataLoader drops its last rows, so they would have no score: use drop_last=False")
+        batch = None
         for batch in x:
             yield from chunks(_like(batch[0] if isinstance(batch, list | tuple) else batch, weights), size, weights)
+        if batch is None:
+            raise ValueError("this DataLoader holds no rows")
         return
     rows = x if isinstance(x, Tensor) else _like(x, weights)
     if rows.is_sparse or rows.is_complex():

@@ -153,8 +153,11 @@ class Pathway:
     ):
         if not isinstance(chunk, int | np.integer) or chunk < 1:
             raise ValueError(f"chunk={chunk!r} must be a whole number of at least 1")
-        wanted = [layers] if isinstance(layers, int | str) else layers
+        wanted = None if layers is None else [layers] if isinstance(layers, int | np.integer | str) else list(layers)
         names = [str(name) for name in wanted or () if isinstance(name, str)]
+        kinds = str if names else int | np.integer
+        if wanted is not None and (len({*wanted}) < len(wanted) or not all(isinstance(i, kinds) for i in wanted)):
+            raise ValueError(f"layers={wanted} must be whole numbers, or else names, each once")
         is_row = hasattr(encoder, "__len__") and not isinstance(encoder, nn.ModuleDict)
         if not (isinstance(encoder, nn.Module) if names else is_row and decoder is not None):
             raise TypeError(
@@ -168,7 +171,7 @@ class Pathway:
             repeats = [] if names else [i for i, layer in enumerate(self.encoder, 1) if isinstance(layer, SAME)]
             self.layers = [i for i in range(0 if include_input else 1, depth + 1) if i not in repeats]
         else:
-            self.layers = [int(i) for i in wanted]
+            self.layers = [int(i) for i in wanted]  # type: ignore[call-overload]
         if not self.layers or not all(0 <= i <= depth for i in self.layers):
             raise ValueError(f"layers must be numbers from 0 (input) to {depth} (last layer), got {self.layers}")
         require_eval(self.encoder, decoder)
@@ -196,10 +199,13 @@ class Pathway:
             # What is 16 bits wide is aggregated in 32.
             yield (recon(rows, x_hat), d) if d.dtype.itemsize > 2 else (recon(rows.float(), x_hat.float()), d.float())
 
+    @one_thread_if_forked()
+    @torch.no_grad()
     def hidden(self, x: Tensor) -> list[Tensor]:
         """h_0 = x, h_1, …, h_ℓ of rows x (N, …), (N, d_i) each."""
-        return encode(self.encoder, x, self.take)[0]
+        return project(self.encoder, self.decoder, x, self.take)[0]
 
+    @one_thread_if_forked()
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """x̂ of rows x (N, …), in their shape."""
@@ -220,6 +226,7 @@ class Pathway:
         Warns:
             FewRowsWarning: fewer than two rows a direction, so that NAP hardly tells training rows apart.
         """
+        self.normal = {}  # of another fit
         try:
             self.whitening.fit(d for _, d in self._chunks(x_train, ordered=False))
         except ValueError:
@@ -266,10 +273,10 @@ class Pathway:
 
     def predict(self, x: object, false_alarm_rate: float = 0.05, score: str = "nap") -> np.ndarray:
         """Whether rows x (N, …) are novel by a score, (N,) bool, at a false_alarm_rate: ``calibration.threshold``."""
-        return self.score(x)[score] > calibration.threshold(self._calibrated(score), false_alarm_rate)
+        return calibration.threshold(self._calibrated(score), false_alarm_rate) < self.score(x)[score]
 
     def _calibrated(self, score: str) -> np.ndarray:
         if score not in self.normal:
-            known = f"score={score!r} is unknown; allowed: {', '.join(self.normal)}"
+            known = f"score={score!r} is unknown; allowed: {', '.join(self.normal)}, or nap after fit and calibrate"
             raise ValueError(known if self.normal else "call calibrate(x) first, with normal rows that trained nothing")
         return self.normal[score]

@@ -1,5 +1,6 @@
 """A fitted estimator in a folder: one safetensors file that carries its own SHA-256, and nothing that is pickled."""
 
+import contextlib
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rapp.cache import DamagedFileError, load_tensors, save_tensors
+from rapp.config import ParameterError, is_whole
 from rapp.models import MODELS
 from rapp.pathway import Pathway
 from rapp.training import under
@@ -27,10 +29,8 @@ def save(estimator: Any, folder: Path, **more: object) -> None:
     tensors |= {f"whitening.{name}": value for name, value in whitening.items()}
     tensors |= {f"normal.{name}": torch.from_numpy(values) for name, values in estimator.pathway_.normal.items()}
     tensors["quantiles"] = torch.from_numpy(estimator.quantiles_)
-    params = {
-        name: value.tolist() if hasattr(value, "tolist") else value for name, value in estimator.get_params().items()
-    }
-    if not isinstance(params["random_state"], int):
+    params = estimator.get_params()
+    if not is_whole(params["random_state"]):
         params["random_state"] = None  # it has done its work
     about = {
         "format": FORMAT,
@@ -40,6 +40,7 @@ def save(estimator: Any, folder: Path, **more: object) -> None:
         "fitted": {name: getattr(estimator, name) for name in FITTED},
         "features": [str(name) for name in getattr(estimator, "feature_names_in_", [])],
     }
+    refuse_another_kind(folder, about | more)
     save_tensors(folder / FILE, tensors, about | more)
 
 
@@ -47,7 +48,7 @@ def save_whitening(whitening: Whitening, folder: str | PathLike) -> None:
     """Write NAP's fitted ``whitening``, for a network of one's own; ``rapp.load(folder)`` reads it.
 
     Raises:
-        ValueError: it is not fitted.
+        ValueError: it is not fitted, or the folder holds a model of another kind.
 
     Examples:
         >>> import rapp
@@ -59,7 +60,17 @@ def save_whitening(whitening: Whitening, folder: str | PathLike) -> None:
     if not whitening.n_rows:
         raise ValueError("this Whitening is not fitted: call Pathway.fit(x_train) first")
     tensors, about = whitening.state()
-    save_tensors(Path(folder) / FILE, tensors, {"format": FORMAT, "whitening": about})
+    refuse_another_kind(Path(folder), about := {"format": FORMAT, "whitening": about})
+    save_tensors(Path(folder) / FILE, tensors, about)
+
+
+def refuse_another_kind(folder: Path, about: dict) -> None:
+    """Raise a ParameterError if a folder holds a model of another kind than ``about`` is of, which would be lost."""
+    kinds = {"table": "the model of a table (rapp fit)", "params": "a RaPP", "whitening": "a Whitening"}
+    with contextlib.suppress(DamagedFileError):  # then nothing is there that could be lost
+        there, new = (next(kinds[key] for key in kinds if key in of) for of in (read(folder)[1], about))
+        if there != new:
+            raise ParameterError(f"{folder} holds {there}, and would lose it to {new}; name another folder")
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict]:

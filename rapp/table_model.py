@@ -46,6 +46,7 @@ class TableModel:
     mean: np.ndarray  # (d,) of the features in training, and their standard deviation; 1 where that is 0
     scale: np.ndarray
     estimator: RaPP
+    commas: bool = False  # whether its numbers had decimal commas
 
     @property
     def features(self) -> list[str]:
@@ -88,7 +89,7 @@ class TableModel:
         told: set[str] = set()
         left_out, n_rows, method = Counter[str](), 0, self.estimator.method_
         with located(source) as file, contextlib.closing(Progress(None, "row", file.name)) as progress:
-            for frame, notes in parts(file, texts.__contains__, CHUNK):
+            for frame, notes in parts(file, texts.__contains__, CHUNK, self.commas):
                 for note in sorted({*notes} - told):
                     say(f"{file.name}: {note}")
                 told |= {*notes}
@@ -128,7 +129,7 @@ class TableModel:
     def save(self, folder: Path) -> None:
         """Write the model into a folder, in place of an older one; an interruption leaves one of the two whole."""
         table = {"columns": [asdict(column) for column in self.columns], "name": self.table, "n_rows": self.n_rows}
-        table |= {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+        table |= {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "commas": self.commas}
         saving.save(self.estimator, folder.expanduser(), table=table)
 
 
@@ -144,7 +145,10 @@ def check_out(folder: Path) -> None:
     if (there != folder and not there.is_dir()) or not os.access(there, os.W_OK):
         why = "may not be written" if there.is_dir() else "is a file"
         raise DataError(f"out={folder} cannot be written, for {there} {why}; name another folder")
-    if there != folder or (folder / saving.FILE).is_file():
+    if (folder / saving.FILE).is_file():
+        saving.refuse_another_kind(folder, {"table": {}})
+        return
+    if there != folder:
         return
     if not folder.is_dir() or any(saving.FILE not in path.name for path in folder.iterdir()):  # in it: a killed fit's
         raise DataError(f"out={folder} is there, and no model of rapp; name another folder")
@@ -176,7 +180,8 @@ def fit(source: str, label: str | None = None, normal: str | None = None, **para
         say(f"{table}: {note}")
     x = encode(frame, columns, table)[0]
     scale = np.where(x.std(0) > 0, x.std(0), 1)
-    model = TableModel(table, len(x), columns, x.mean(0), scale, RaPP(**params))  # type: ignore[arg-type]
+    commas = any("decimal commas" in note for note in notes)
+    model = TableModel(table, len(x), columns, x.mean(0), scale, RaPP(**params), commas)  # type: ignore[arg-type]
     try:
         model.estimator.fit(model.scaled(x))
     except (ValueError, FloatingPointError) as error:  # parameters, too few rows, a diverged training
@@ -188,7 +193,9 @@ def _normal(table: str, frame: pd.DataFrame, label: str, normal: str) -> pd.Data
     """The rows of one kind, without the label."""
     if label not in frame.columns:
         raise DataError(f"{table} has no column {label!r}; it has {some(list(frame.columns))}")
-    kinds = without_points(frame.pop(label).dropna().astype(str).str.strip())
+    words = frame.pop(label).dropna().astype(str).str.strip()
+    kinds = without_points(words)
+    normal = dict(zip(words, kinds, strict=True)).get(normal, normal)
     if normal not in set(kinds):
         raise DataError(f"{table}: no row has {label}={normal!r}; there are {some(sorted(set(kinds)))}")
     chosen = kinds.index[kinds == normal]
@@ -209,4 +216,6 @@ def read(folder: Path) -> TableModel:
     table = about["table"]
     columns = [Column(column["name"], tuple(column["categories"])) for column in table["columns"]]
     mean, scale = np.array(table["mean"]), np.array(table["scale"])
-    return TableModel(table["name"], table["n_rows"], columns, mean, scale, restored(tensors, about))
+    return TableModel(
+        table["name"], table["n_rows"], columns, mean, scale, restored(tensors, about), table.get("commas", False)
+    )

@@ -137,6 +137,7 @@ class Whitening:
         z.addmm_(z @ null, null.T, alpha=-1)  # onto the row space
         return torch.linalg.solve_triangular(last, z[:, : self.rank], upper=True, left=False)
 
+    @one_thread_if_forked()
     def parts(self, d: Tensor) -> Tensor:
         """What each of d (N, D) adds to NAP, (N, D): (d − μ) times M⁺ (d − μ), unit by unit; it can be negative."""
         mean = torch.empty_like(self._mu)

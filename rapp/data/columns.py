@@ -9,16 +9,18 @@ import pandas as pd
 from rapp.data.dataset import UNNAMED, DataError
 
 MAX_CATEGORIES = 50
+UNITS_FROM = 10  # different values; of fewer, such as "3 doors", a text may be meant
 LARGEST = 1e100  # the squares of larger numbers, summed over rows, are none
 NO_LABEL = ("", "?", "nan", "NaN", "<NA>", "#N/A", "null", "NULL")  # None and NA may be what a class is called
 MISSING = (*NO_LABEL, "NA", "N/A", "n/a", "None", "none", "-")  # among numbers
 MISSING_VALUES = ("{n} missing values ({shown}), the first", "fill them or remove those rows")
 NUMBERED = (
-    "kept, though every row has a whole number of its own: {}; if it is a number that rows were given, remove it, for "
-    "in sorted rows it gives the novel ones away"
+    "kept, though (nearly) every row has a whole number of its own: {}; if it is a number that rows were given, remove "
+    "it, for in sorted rows it gives the novel ones away"
 )
 NUMBER = re.compile(  # as people and spreadsheets write them: 1,234 or 0,75 or 1 234.5 or 12 % or € 3 or '5'
-    r"['\"]?[-+(]?[€$£¥]?\s?(?:\d{1,3}(?:[.,'’\u00a0\u202f ]\d{3})+|\d+)(?:[.,]\d+)?\s?[%‰€$£¥°]?\)?['\"]?"
+    r"['\"]?[-+(]?[€$£¥]?\s?(?:\d{1,3}(?:[.,'’\u00a0\u202f ]\d{2,3})+|\d+)(?:[.,]\d+)?(?:[eE][-+]?\d+)?"
+    r"\s?[%‰€$£¥°]?[-)]?['\"]?"
 )
 
 
@@ -50,13 +52,9 @@ def checked(table: str, column: pd.Series) -> tuple[pd.Series, str]:
 
 
 def without_points(words: pd.Series) -> pd.Series:
-    """Words (N,) in which whole numbers have no point, if all are numbers: 1.0 is class 1."""
-    different = pd.Series(words.unique())
-    numbers = pd.to_numeric(different, errors="coerce")
-    if numbers.isna().any():
-        return words
-    whole = (numbers == numbers.round()) & (numbers.abs() < 2**53)
-    return words.replace(dict(zip(different[whole], numbers[whole].astype(int).astype(str), strict=True)))
+    """Words (N,) in which whole numbers have no point, if all are plain numbers: 1.0 is class 1, and 01 is not."""
+    is_plain = words.str.fullmatch(r"[-+]?(0|[1-9]\d*)(\.\d+)?").all()
+    return words.str.replace(r"\.0+$", "", regex=True) if is_plain else words
 
 
 def missing_words(column: pd.Series) -> list[str]:
@@ -88,14 +86,21 @@ def _numbers_or_text(table: str, column: pd.Series) -> pd.Series:
         what = "numbers that can be read in more than one way or in none: {value!r}"
         remedy = "a point before decimals, nothing between thousands, no %, currency or quotes"
         refuse(table, column, written, what, f"write them as plain numbers, such as 1234.5: {remedy}")
+    unit = column.str.extract(rf"^(?:[-+]?\d*\.\d+|{NUMBER.pattern})\s?([A-Za-zµ]+)$")[0]
+    if unit.notna().all() and unit.nunique() == 1 and column.nunique() > UNITS_FROM:
+        refuse(table, column, unit.notna(), "numbers with a unit: {value!r}", "write the numbers alone")
     if numbers.notna().mean() < 0.5:
         return column
     refuse(table, column, numbers.isna(), "text among numbers: {value!r}", "correct or remove it")
     return numbers
 
 
-def is_whole(column: pd.Series) -> bool:
-    """Whether a column has whole numbers alone."""
+def is_numbered(column: pd.Series) -> bool:
+    """Whether a column has a whole number of its own in each row, or in nearly each, for a row may stand twice."""
+    return _is_whole(column) and column.nunique() >= 0.95 * len(column)
+
+
+def _is_whole(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and bool((column == column.round()).all())
 
 
@@ -107,8 +112,7 @@ def _useless(column: pd.Series) -> str:
         return "date"
     if not pd.api.types.is_numeric_dtype(column):
         return f"text with over {MAX_CATEGORIES} different values" if different > MAX_CATEGORIES else ""
-    if not (is_whole(column) and different == len(column)):
-        return ""
-    if re.fullmatch(rf"({UNNAMED}\d+(_level_\d+)?)?", str(column.name)):
-        return "row number without a name"
-    return "row number" if (column.diff()[1:] == 1).all() else ""
+    steps = (column.diff()[1:] == 1).mean()
+    if re.fullmatch(rf"({UNNAMED}\d+(_level_\d+)?)?", str(column.name)):  # where tables were joined it begins anew
+        return "row number without a name" if is_numbered(column) or (_is_whole(column) and steps > 0.9) else ""
+    return "row number" if _is_whole(column) and steps == 1 else ""

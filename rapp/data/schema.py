@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rapp.data.columns import LARGEST, NUMBERED, checked, is_whole, missing_words
+from rapp.data.columns import LARGEST, NUMBERED, checked, is_numbered, missing_words
 from rapp.data.dataset import DataError
 
 
@@ -36,7 +36,7 @@ def learn(frame: pd.DataFrame, table: str) -> tuple[list[Column], list[str]]:
             dropped.append(f"dropped as {reason}: {name}")
         elif pd.api.types.is_numeric_dtype(column):
             columns.append(Column(name))
-            numbered += [name] if is_whole(column) and column.is_unique else []
+            numbered += [name] if is_numbered(column) else []
         else:
             columns.append(Column(name, tuple(sorted(column.unique()))))
             words += [f"{word!r} in {name}" for word in missing_words(column)]

@@ -22,6 +22,7 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 LOOK = 20  # rows by which the separator is told
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at a file's beginning
+POINTER = b"version https://git-lfs"
 COMMA_NUMBER = r"[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?"
 SURELY_DECIMAL = r"[-+]?(?:0,\d+|\d+,(?!\d{3}$)\d+|\d{4,},\d+).*"  # no thousands are written like that
 
@@ -40,7 +41,7 @@ def read(file: Path, label: str | None) -> tuple[pd.DataFrame, list[str]]:
 
 
 def parts(
-    file: Path, is_text: Callable[[str], bool], size: int | None = None
+    file: Path, is_text: Callable[[str], bool], size: int | None = None, commas: bool = False
 ) -> Iterator[tuple[pd.DataFrame, list[str]]]:
     """Yield a table a part at a time, its rows numbered through, with notes as ``read``, which names the errors, too.
 
@@ -48,13 +49,14 @@ def parts(
         file: as ``read``.
         is_text: whether a CSV's column, by its name, is read word by word, and not as numbers if it looks like them.
         size: rows of a part; None for the whole table as one.
+        commas: whether its numbers are known to have decimal commas, if its values are not separated by commas.
     """
     if not file.exists():
         raise DataError(f"{str(file)!r}: there is no such file")
     if file.is_dir():
         raise DataError(f"{str(file)!r} is a folder; write the table as one file")
     try:
-        yield from _parquet(file, size) if file.suffix.lower() == ".parquet" else _csv(file, is_text, size)
+        yield from _parquet(file, size) if file.suffix.lower() == ".parquet" else _csv(file, is_text, size, commas)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{file.name} is not UTF-8 text (byte {error.object[error.start]:#04x}{_line(file)}); "
@@ -86,7 +88,7 @@ def located(source: str) -> Iterator[Path]:
 def _ragged(where: str, values: int, names: int) -> str:
     return (
         f"{where} has {values} values, more values than its header has names ({names}); name every column in the "
-        f"first line, or remove what is too much, such as a comma at the ends of rows"
+        f"first line, or remove what is too much, such as a comma or semicolon at the ends of rows"
     )
 
 
@@ -111,11 +113,15 @@ def _opened(file: Path) -> IO[bytes]:
     return gzip.open(file) if _is_gzip(file) else file.open("rb")  # type: ignore[return-value]
 
 
-def _csv(file: Path, is_text: Callable[[str], bool], size: int | None) -> Iterator[tuple[pd.DataFrame, list[str]]]:
+def _csv(
+    file: Path, is_text: Callable[[str], bool], size: int | None, commas: bool
+) -> Iterator[tuple[pd.DataFrame, list[str]]]:
     with _opened(file) as content:
-        start = content.read(4)
+        start = content.read(len(POINTER))
     encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8")
-    if start == b"PK\x03\x04":
+    if start == POINTER:
+        raise DataError(f"{file.name} is a pointer of Git LFS, not the table itself; fetch it with git lfs pull")
+    if start.startswith(b"PK\x03\x04"):
         raise DataError(f"{file.name} is no text but a ZIP file, as .xlsx and .ods are; save its table as UTF-8 CSV")
     if b"\0" in start and encoding != "utf-16":
         raise DataError(f"{file.name} is no UTF-8 text, but perhaps UTF-16 or no text at all; save it in UTF-8")
@@ -125,6 +131,8 @@ def _csv(file: Path, is_text: Callable[[str], bool], size: int | None) -> Iterat
     if len(first) > len(header):
         raise DataError(f"{file.name}: {_ragged('data row 1', len(first), len(header))}")
     notes = [f"read with {SEPARATORS[separator]} between values"] if separator != "," else []
+    odd = [name for name in header if re.fullmatch(r"[-+]?\d*\.\d+", name.strip())]
+    notes += [f"took its first line for names ({odd[0]}, …); if that is a row, add a line of names"] if odd else []
     notes += ["read as UTF-16"] if encoding == "utf-16" else []
     reader = pd.read_csv(
         file, sep=separator, encoding=encoding, compression="gzip" if _is_gzip(file) else None, header=0, names=names,
@@ -133,7 +141,8 @@ def _csv(file: Path, is_text: Callable[[str], bool], size: int | None) -> Iterat
     )  # fmt: skip
     with reader:
         for frame in reader:
-            decimal = _with_decimal_commas(frame, is_text) if separator != "," else []
+            decimal = _with_decimal_commas(frame, is_text, commas) if separator != "," else []
+            commas = commas or bool(decimal)
             for name in decimal:
                 frame[name] = pd.to_numeric(frame[name].astype(str).str.strip().str.replace(",", "."))
             yield frame, [*notes, f"read with decimal commas: {', '.join(decimal)}"] if decimal else notes
@@ -142,7 +151,8 @@ def _csv(file: Path, is_text: Callable[[str], bool], size: int | None) -> Iterat
 def _separator(file: Path, encoding: str) -> tuple[str, list[str], list[str]]:
     """What stands between values, the names in the header, and the first row's values.
 
-    It is the one by which the first rows have as many values as the header has names, at least two; a comma if none is.
+    It is the one by which the first rows have as many values as the header has names, at least two; if none is, the one
+    that parts most names.
     """
     found = {}
     for mark in SEPARATORS:
@@ -153,20 +163,20 @@ def _separator(file: Path, encoding: str) -> tuple[str, list[str], list[str]]:
     if len(fit) > 1:
         words = " or ".join(SEPARATORS[mark] for mark in fit)
         raise DataError(f"{file.name}: its values may be separated by {words}; leave one of them out of names and text")
-    mark = fit[0] if fit else ","
+    mark = fit[0] if fit else max(found, key=lambda mark: len(found[mark][0]))
     header, some = found[mark]
     if not header:
         raise DataError(f"{file.name} could not be read as a table (it is empty); is it what its name says?")
     return mark, header, some[0] if some else []
 
 
-def _with_decimal_commas(frame: pd.DataFrame, is_text: Callable[[str], bool]) -> list[str]:
-    """Columns of numbers with a decimal comma; none if these commas may part thousands, or others have a point."""
+def _with_decimal_commas(frame: pd.DataFrame, is_text: Callable[[str], bool], sure: bool) -> list[str]:
+    """Columns of numbers with a decimal comma; none if no comma is ``sure`` to be one, or others have a point."""
     kinds = pd.api.types
     text = [name for name in frame if not kinds.is_numeric_dtype(frame[name]) and not is_text(str(name))]
     values = {name: frame[name].dropna().astype(str).str.strip() for name in text}
     commas = {name: of for name, of in values.items() if len(of) and of.str.fullmatch(COMMA_NUMBER).all()}
-    sure = any(of.str.fullmatch(SURELY_DECIMAL).any() for of in commas.values())
+    sure = sure or any(of.str.fullmatch(SURELY_DECIMAL).any() for of in commas.values())
     pointed = any(kinds.is_float_dtype(frame[name]) and (frame[name] % 1 > 0).any() for name in frame)
     return [str(name) for name in commas] if sure and not pointed else []
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rapp.data import table_file
-from rapp.data.columns import NO_LABEL, NUMBERED, checked, is_whole, missing_words, refuse, shown, without_points
+from rapp.data.columns import NO_LABEL, NUMBERED, checked, is_numbered, missing_words, refuse, shown, without_points
 from rapp.data.dataset import DataError, Dataset
 
 MIN_ROWS = 20  # 60/20/20 of fewer is nothing to learn from
@@ -104,7 +104,8 @@ def _classes(table: str, column: pd.Series, normal: str) -> np.ndarray:
     numbers = pd.to_numeric(y, errors="coerce")
     if numbers.notna().all():
         refuse(table, y, numbers.isin([np.inf, -np.inf]), "an infinite label", "remove or label that row")
-    y = without_points(y)
+    words, y = y, without_points(y)
+    normal = dict(zip(words, y, strict=True)).get(normal, normal)
     counts = y.value_counts()
     if len(counts) == 1:
         raise DataError(f"{table}: label column {name!r} has one class ({counts.index[0]!r}); at least two are needed")
@@ -146,7 +147,7 @@ def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tup
             continue
         if told:
             suspects.append(name)
-        if is_whole(column) and column.is_unique:
+        if is_numbered(column):
             numbered.append(name)
         is_number = pd.api.types.is_numeric_dtype(column)
         kept.append(column.to_frame() if is_number else pd.get_dummies(column, prefix=name, dtype=np.float64))
