@@ -5,12 +5,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import rapp
-from rapp import RaPP, calibration
+from rapp import RaPP, calibration, load
 from rapp.cache import DamagedFileError
 from rapp.estimator import CalibrationWarning
 
@@ -55,6 +56,21 @@ def test_of_exchangeable_rows_no_more_than_promised_are_called_novel():
     assert np.mean(shares) == pytest.approx(0.05, abs=0.012)  # ten standard errors of the mean are .025
 
 
+def test_among_equal_rows_the_promise_holds_row_by_row_too():
+    def draw(seed, n):
+        return np.random.default_rng(seed).integers(0, 2, (n, 3)).astype(float)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        detector = RaPP(**QUICK).fit(draw(2, 200))
+    kinds = np.unique(draw(9, 1000), axis=0)
+    alone = [detector.p_value(row[None])[0] for row in kinds]
+    assert alone == detector.p_value(kinds).tolist()
+    assert [p <= 0.05 for p in alone] == (detector.predict(kinds) == -1).tolist()
+    with pytest.raises(NotFittedError):
+        RaPP().p_value(kinds)
+
+
 def test_few_rows_are_told_and_a_rate_out_of_reach_is_refused():
     with pytest.warns(
         CalibrationWarning, match=r"fewer than 95 rows, .* 11.1% are approximate; 8 rows that .* no less"
@@ -82,11 +98,13 @@ def test_all_scores_come_from_one_fit_and_the_fitted_method_counts(fitted):
     detector.set_params(method="nap")
 
 
-def test_numpy_numbers_are_numbers():
+def test_numpy_numbers_are_numbers(tmp_path):
     search = {"n_layers": np.arange(2, 4), "lr": np.float32([1e-3]), "epochs": np.int64([2]), "batch": np.array([16])}
     grid = GridSearchCV(RaPP(random_state=0), search, scoring=lambda d, X, y=None: d.score_samples(X).mean(), cv=2)
     assert grid.fit(correlated(200)).best_params_["epochs"] == 2
-    RaPP(hidden=np.array([5, 4]), bottleneck=np.int32(2), **QUICK).fit(correlated(100))
+    for hidden, kept in ((np.array([5, 4]), (5, 4)), ([np.int64(5), 4], (5, 4)), (16, (16,))):
+        RaPP(hidden=hidden, bottleneck=np.int32(2), **QUICK).fit(correlated(100)).save(tmp_path)
+        assert load(tmp_path).hidden == kept
 
 
 def test_novel_rows_are_left_out_of_training_wherever_scikit_learn_calls_fit():

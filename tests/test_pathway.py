@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -273,6 +275,106 @@ def test_rows_may_be_arrays_or_a_loader():
         pathway.score(shuffled)
     with pytest.raises(TypeError, match="got list"):
         pathway.score(x.tolist())
+
+
+def test_a_loader_that_does_not_yield_each_row_in_its_place_is_refused():
+    data = torch.utils.data
+    rows = data.TensorDataset(torch.randn(64, 2))
+    pathway, some = Pathway(ENCODER, DECODER), data.SubsetRandomSampler(range(64))
+    refused = {
+        "shuffles": [
+            data.DataLoader(rows, 10, sampler=some),
+            data.DataLoader(rows, batch_sampler=data.BatchSampler(some, 10, drop_last=False)),
+            data.DataLoader(rows, batch_sampler=[[1, 0], [3, 2]]),
+            data.DataLoader(rows, 10, sampler=data.WeightedRandomSampler(torch.ones(64), 64)),
+        ],
+        "drop_last=False": [data.DataLoader(rows, 10, drop_last=True)],
+        "holds no rows": [data.DataLoader(data.TensorDataset(torch.randn(0, 2)))],
+    }
+    for words, loaders in refused.items():
+        for loader in loaders:
+            with pytest.raises(ValueError, match=words):
+                pathway.score(loader)
+
+    class Stream(data.IterableDataset):
+        def __iter__(self):
+            yield from torch.ones(30, 2)
+
+    assert pathway.score(data.DataLoader(Stream(), 8))["sap"].shape == (30,)
+    assert pathway.fit(data.DataLoader(rows, 10, drop_last=True)).whitening.n_rows == 60
+
+
+def test_a_module_that_works_in_place_changes_no_row():
+    class InPlace(Attributes):
+        def forward(self, x):
+            return super().forward(x.sub_(1))
+
+    net, x = InPlace(), torch.randn(50, 6)
+    before = x.clone()
+    scores = Pathway(net, layers=["a", "b"]).score(x)
+    assert torch.equal(x, before)
+    with torch.no_grad():
+        np.testing.assert_allclose(scores["recon"], recon(x, net(x.clone())), rtol=1e-5)
+
+
+def test_named_layers_are_read_for_one_thread_at_a_time():
+    net, x = Attributes(), torch.randn(50, 6)
+    pathway, failed, started = Pathway(net, layers=["a", "b"]), [], threading.Barrier(3)
+    expected = pathway.score(x)["sap"]
+
+    def work(score):
+        started.wait()
+        try:
+            for _ in range(30):
+                assert np.array_equal(pathway.score(x)["sap"], expected) if score else len(net(x)) == 50
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(score,)) for score in (True, True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_what_was_calibrated_before_another_fit_decides_nothing():
+    x = torch.randn(300, 2)
+    pathway = Pathway(ENCODER, DECODER).fit(x[:100]).calibrate(x[100:])
+    pathway.fit(0.1 * x[:100])
+    with pytest.raises(ValueError, match="call calibrate"):
+        pathway.predict(x)
+    early = Pathway(ENCODER, DECODER).calibrate(x)
+    for ask in (early.predict, early.p_value):
+        with pytest.raises(ValueError, match="allowed: recon, sap, or nap after fit and calibrate"):
+            ask(x)
+
+
+@pytest.mark.parametrize("layers", [np.arange(1, 3), range(1, 3), [np.int64(1), 2]])
+def test_numbers_of_layers_may_be_numpys(layers):
+    assert Pathway(ENCODER, DECODER, layers=layers).layers == [1, 2]
+    assert Pathway(ENCODER, DECODER, layers=np.int64(2)).layers == [2]
+
+
+@pytest.mark.parametrize("layers", [[1.9], [1, 1], ["a", 1], ["a", "a"]])
+def test_layers_are_all_numbers_or_all_names_each_once(layers):
+    encoder = Attributes() if "a" in layers else ENCODER
+    with pytest.raises(ValueError, match="must be whole numbers, or else names, each once"):
+        Pathway(encoder, DECODER, layers=layers)
+
+
+def test_hidden_wants_eval_mode_and_batch_norm_wants_statistics():
+    layer = nn.BatchNorm1d(2)
+    pathway = Pathway([layer.eval()], DECODER, layers=[1])
+    layer.train()
+    with pytest.raises(ValueError, match="training mode"):
+        pathway.hidden(torch.randn(5, 2))
+    assert int(layer.num_batches_tracked) == 0
+    bare = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), linear([[1.0, 1.0]])).eval()
+    with pytest.raises(
+        ValueError, match=r"layer 1 .*BatchNorm1d\), so scores would depend on the batch: train it with"
+    ):
+        Pathway(bare, DECODER)
 
 
 def test_a_tuple_is_refused_or_taken():

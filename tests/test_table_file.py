@@ -99,6 +99,25 @@ def test_commas_too_many_are_named_and_a_column_without_a_name_may_be_empty(tmp_
     assert data.notes == ("dropped as empty: Unnamed: 4",)
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_with_other_separators_a_row_too_long_is_named_too(tmp_path, separator):
+    lines = text(separator).splitlines()
+    trailing = [lines[0], *(line + separator for line in lines[1:])]
+    longer = [*lines[:5], lines[5] + separator + "note", *lines[6:]]
+    for rows, where in ((trailing, "data row 1"), (longer, "line 6")):
+        with pytest.raises(DataError, match=f"{where} has 5 values, more values than its header has names"):
+            load(stored(tmp_path, "\n".join(rows) + "\n"), "state")
+
+
+def test_a_first_line_of_numbers_is_told_and_a_pointer_refused(tmp_path, capsys):
+    headerless = text(names=["1.5", "2.5", "a", "state"])
+    assert load(stored(tmp_path, headerless), "state").notes[0].startswith("took its first line for names (1.5, …)")
+    assert "1.5" in capsys.readouterr().err
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+    with pytest.raises(DataError, match="is a pointer of Git LFS, not the table itself"):
+        load(stored(tmp_path, pointer, "p.csv"), "state")
+
+
 def test_a_number_in_front_does_not_hide_a_comma_too_many(tmp_path):
     """Numbers that count up would be taken for row names, and each name would stand over the column beside its own."""
     rows = [[str(1000 + i), *row, ""] for i, row in enumerate(ROWS)]

@@ -1,14 +1,18 @@
 """rapp fit and rapp score, as commands in one process."""
 
 import io
+import os
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from rapp import cli
+from rapp import RaPP, cli, load, save_whitening
+from rapp.cache import DamagedFileError
 from rapp.progress import Progress
 
 QUICK = ["--epochs", "3"]
@@ -72,6 +76,66 @@ def test_parts_of_a_large_file_are_scored_as_the_whole(run, monkeypatch):
     one, other = (pd.read_csv(io.StringIO(text)) for text in (whole, parts))
     assert one["row"].tolist() == other["row"].tolist()
     np.testing.assert_allclose(one["score"], other["score"], rtol=1e-4)
+
+
+def test_a_model_knows_that_its_numbers_had_decimal_commas(run, monkeypatch):
+    numbers = np.random.default_rng(0).normal([500, 5], [90, 1], (120, 2)).round(3)
+    numbers[0], numbers[-1] = (0.5, 4.25), (512.25, 1.125)
+    lines = ["a;b", *(f"{a:.3f};{b:.3f}".replace(".", ",") for a, b in numbers)]
+    for name, kept in (("whole.csv", lines), ("one.csv", [lines[0], lines[-1]])):
+        Path(name).write_text("\n".join(kept) + "\n")
+    assert run("fit", "whole.csv", "--out", "model", *QUICK)[0] == 0
+    monkeypatch.setattr("rapp.table_model.CHUNK", 119)  # the last part has one row, of numbers that could be thousands
+    last = [run("score", "model", name)[1].splitlines()[-1].split(",")[1:] for name in ("whole.csv", "one.csv")]
+    assert last[0] == last[1]
+    assert float(last[0][0]) < 1e6
+
+
+def test_pipes_devices_and_links_stay_what_they_are(run):
+    run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
+    _, expected, _ = run("score", "model", "train.csv")
+    Path("target.csv").write_text("old")
+    Path("link.csv").symlink_to("target.csv")
+    assert run("score", "model", "train.csv", "--out", "link.csv")[0] == 0
+    assert Path("link.csv").is_symlink()
+    assert Path("target.csv").read_text() == expected
+    assert run("score", "model", "train.csv", "--out", "-")[1] == expected
+    assert not Path("-").exists()
+    os.mkfifo("pipe")
+    found = []
+    reader = threading.Thread(target=lambda: found.append(Path("pipe").read_text()))
+    reader.start()
+    run("score", "model", "train.csv", "--out", "pipe")
+    reader.join(60)
+    assert found == [expected]
+    assert Path("pipe").is_fifo()
+
+
+def test_a_tables_model_is_not_loaded_without_its_scaling_nor_written_over(run):
+    run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
+    with pytest.raises(DamagedFileError, match="rapp score model TABLE"):
+        load("model")
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    estimator = RaPP(epochs=1, random_state=0).fit(x)
+    with pytest.raises(ValueError, match=r"model holds the model of a table .*name another folder"):
+        estimator.save("model")
+    with pytest.raises(ValueError, match="would lose it to a Whitening"):
+        save_whitening(estimator.pathway_.whitening, "model")
+    estimator.save("estimator")
+    status, _, err = run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "estimator", *QUICK)
+    assert (status, "estimator holds a RaPP" in err, "epochs on" in err) == (2, True, False)  # before the work
+    estimator.save("estimator")
+
+
+@pytest.mark.parametrize(("normal", "n"), [("1", 60), ("01", 40), ("2.0", 0)])
+def test_normal_is_a_word_of_the_file(run, normal, n):
+    frame = rows().drop(columns="state").assign(code=np.repeat(["1", "01", "2"], [60, 40, 100]))
+    frame.to_csv("codes.csv", index=False)
+    status, _, err = run("fit", "codes.csv", "--label", "code", "--normal", normal, "--out", "model", *QUICK)
+    assert (f"{n} rows with code={normal} are normal" in err) if n else (status == 2)
+    floats = frame.assign(code=np.repeat([1.0, 0.0], 100))
+    floats.to_csv("floats.csv", index=False)
+    assert "100 rows with code=1 are" in run("fit", "floats.csv", "--label=code", "--normal=1.0", "--out=m", *QUICK)[2]
 
 
 def test_standard_input_and_output(run, monkeypatch):

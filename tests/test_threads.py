@@ -66,11 +66,13 @@ def test_a_pathway_of_ones_own_model_fits_and_scores_in_forked_workers():
     decoder = nn.Linear(100, 300).eval()
     x = torch.randn(600, 300, generator=torch.Generator().manual_seed(0))
     pathway = Pathway(encoder, decoder).fit(x)
-    expected = pathway.score(x)
+    expected, d = pathway.score(x), pathway.differences(x)
+    parts = [lambda: pathway.hidden(x)[1], lambda: pathway.reconstruct(x), lambda: pathway.whitening.parts(d)]
+    for part in parts:
+        np.testing.assert_allclose(in_a_fork(lambda part=part: part().numpy()), part().numpy(), rtol=1e-3, atol=1e-5)
     for again in in_a_fork(lambda: [pathway.score(x), Pathway(encoder, decoder).fit(x).score(x)]):
         for name, values in expected.items():
             np.testing.assert_allclose(again[name], values, rtol=1e-3)
-    d = pathway.differences(x)
     whitened = in_a_fork(lambda: Whitening().fit(pathway.differences(x).split(100)).transform(d).shape)
     assert whitened == (600, pathway.whitening.rank)
 

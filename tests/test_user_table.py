@@ -231,7 +231,10 @@ def test_rows_with_more_values_than_the_header_has_names_are_refused(tmp_path, h
         load(str(path), "state")
 
 
-@pytest.mark.parametrize("value", ["1,234", "0,75", "12 %", "1 234", "1'234.5", "$5", "3.5€", "'7'", "1.234.567,8"])
+@pytest.mark.parametrize(
+    "value",
+    ["1,234", "0,75", "12 %", "1 234", "1'234.5", "$5", "3.5€", "'7'", "1.234.567,8", "1,23,456", "1,234-", "1,23e+00"],
+)
 def test_numbers_as_spreadsheets_write_them_are_refused_with_column_value_and_remedy(tmp_path, value):
     for rows in (N, N // 2, 3 * N // 4):  # the others are plain numbers
         column = [value] * rows + ["5"] * (N - rows)
@@ -248,6 +251,13 @@ def test_text_that_holds_digits_stays_text(tmp_path):
     assert (data.x.shape, data.notes) == ((N, 10), ())
 
 
+def test_numbers_with_one_unit_are_refused_and_a_few_kinds_stay_words(tmp_path):
+    with pytest.raises(DataError, match="column 'weight' has numbers with a unit: '0 kg' in data row 1; write the num"):
+        load(write(tmp_path, weight=[f"{i} kg" for i in range(N)]), "kind")
+    data = load(write(tmp_path, doors=[f"{3 + 2 * (i % 2)} doors" for i in range(N)]), "kind")
+    assert [name for name in data.features if "doors" in name] == ["doors_3 doors", "doors_5 doors"]
+
+
 GAPS = np.cumsum(np.arange(N) % 3 + 1)
 
 
@@ -260,6 +270,16 @@ def test_an_index_without_a_name_is_dropped_and_one_with_a_name_is_warned_of(tmp
     assert data.x.shape == (N, 5)
     (note,) = data.notes
     assert "every row has a whole number of its own: serial; " in note
+    once_more = GAPS.copy()
+    once_more[-1] = once_more[0]  # a row that stands twice
+    assert "own: serial; " in load(write(tmp_path, "v.csv", serial=once_more), "kind").notes[0]
+    frame.index = once_more
+    frame.to_csv(tmp_path / "w.csv")
+    pd.concat([frame.iloc[:25].reset_index(drop=True), frame.iloc[25:].reset_index(drop=True)]).to_csv(
+        tmp_path / "x.csv"
+    )
+    for name in ("w.csv", "x.csv"):
+        assert load(str(tmp_path / name), "kind").notes == ("dropped as row number without a name: Unnamed: 0",)
     assert note in capsys.readouterr().err
 
 
@@ -305,7 +325,9 @@ def test_words_for_missing_among_words_are_kept_and_said(tmp_path):
     [
         (["1e19", "2e19"], ("1e19", "2e19")),
         (["10000000000000000000", "10000000000000000001"], ("10000000000000000000", "10000000000000000001")),
-        (["9007199254740993.0", "9007199254740992.0"], ("9007199254740992.0", "9007199254740993.0")),
+        (["9007199254740993.0", "9007199254740992.0"], ("9007199254740992", "9007199254740993")),
+        (["01", "1"], ("01", "1")),
+        (["1e2", "100"], ("100", "1e2")),
         (["1.0", "-1"], ("-1", "1")),
     ],
 )
@@ -339,6 +361,8 @@ def test_the_normal_class_makes_one_novel_class_of_all_others(tmp_path):
     assert load(path, "a=b").classes == tuple("0123456")  # a column's own name comes first
     assert load(path, "a=b=3").normal == "3"
     assert load(path, "kind=").normal is None
+    floats = write(tmp_path, "f.csv", kind=np.arange(N) % 2 * 1.0)
+    assert load(floats, "kind=1.0").normal == load(floats, "kind=1").normal == "1"  # as it stands in the file, too
     with pytest.raises(DataError, match="NORMAL='good' is no class of label column 'kind'; it has 'dent', 'ok'"):
         load(path, "kind=good")
     with pytest.raises(DataError, match="no column 'kinds'; did you mean 'kind'"):

@@ -46,7 +46,7 @@ def read(path: str, label: str | None) -> Dataset:
     label, normal = _label(file.name, list(frame.columns), label)
     if len(frame) < MIN_ROWS:
         raise DataError(f"{file.name} has {len(frame)} rows; at least {MIN_ROWS} are needed")
-    y = _classes(file.name, frame[label], normal)
+    y, normal = _classes(file.name, frame[label], normal)
     features, about_columns = _features(file.name, frame.drop(columns=label), y, label)
     notes = (*about_file, *about_columns)
     classes = (normal, f"not {normal}") if normal else tuple(sorted(set(y.tolist())))
@@ -91,8 +91,8 @@ def say_once(file: Path, note: str) -> None:
         print(f"rapp: {file.name}: {note}", file=sys.stderr, flush=True)
 
 
-def _classes(table: str, column: pd.Series, normal: str) -> np.ndarray:
-    """The class of each row (N,), str; a whole number has no point, so that 1.0 is class 1."""
+def _classes(table: str, column: pd.Series, normal: str) -> tuple[np.ndarray, str]:
+    """The class of each row (N,), str, and the normal one; a whole number has no point, so that 1.0 is class 1."""
     name = column.name
     y = column.astype(str).str.strip().mask(column.isna(), "")
     if (missing := y.isin(NO_LABEL)).any():
@@ -125,7 +125,7 @@ def _classes(table: str, column: pd.Series, normal: str) -> np.ndarray:
             f"{table}: class {counts.index[-1]!r} of label column {name!r} has {rows}, fewer than {MIN_OF_A_CLASS}; "
             f"remove it or join it to another class" + ("" if normal else ", or say which class is normal: NORMAL=…")
         )
-    return y.to_numpy(dtype=str)
+    return y.to_numpy(dtype=str), normal
 
 
 def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
