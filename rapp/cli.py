@@ -34,12 +34,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def told(command: Callable[[], int], after: str = "what was finished is kept, and the same command goes on") -> int:
-    """Run a command; returns its exit status, or that of an error, which is told in one line.
-
-    Args:
-        command: what to run.
-        after: what to say if the disk fails, or the user interrupts it.
-    """
+    """Run a command; returns its exit status, or an error's, told in one line; ``after`` is said if cut short."""
     try:
         status = command()
         sys.stdout.flush()  # here, where a disk that is full can still be told

@@ -13,6 +13,7 @@ import torch
 MODEL_NAMES = ("ae", "vae", "aae")  # of ``models.MODELS``
 LAYER_KINDS = ("paper", "reimplementation")  # of ``models.KINDS``
 PRECISIONS = ("float32", "bfloat16", "float64")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 SMALL = 10_000  # rows; below, `quick` uses a network of its own
 # - tiny: seconds a notebook, for tests; its numbers mean nothing.
@@ -105,12 +106,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for option in fields(self):
             object.__setattr__(self, option.name, plain(getattr(self, option.name)))
-        allowed = {
-            "model": MODEL_NAMES,
-            "layers": LAYER_KINDS,
-            "precision": PRECISIONS,
-            "device": ("auto", "cpu", "cuda", "mps"),
-        }
+        allowed = {"model": MODEL_NAMES, "layers": LAYER_KINDS, "precision": PRECISIONS, "device": DEVICES}
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; allowed: {', '.join(values)}")

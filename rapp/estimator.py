@@ -76,7 +76,7 @@ class RaPP(OutlierMixin, BaseEstimator):
             explain 90 % of the variance, but at most half of the features.
         epochs: passes over the training rows; the best by reconstruction of held-out rows is kept.
         patience: epochs without a new best after which training ends; None for all ``epochs``.
-        batch: rows a step, at least 2.
+        batch, lr: rows a step, at least 2; Adam's learning rate.
         lr: Adam's learning rate.
         false_alarm_rate: α, the share of new normal rows that ``predict`` may call novel (``calibration``). None: .05,
             or the least that the rows allow, 1 / (n + 1) with n rows that calibrate. A number below that is refused.
@@ -213,11 +213,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.false_alarm_rate_ = float(rate)
 
     def set_false_alarm_rate(self, rate: float) -> "RaPP":
-        """Move the threshold of ``predict``, without training anew; returns self.
-
-        Raises:
-            ValueError: a rate that needs more rows than calibrated, with their number.
-        """
+        """Move the threshold of ``predict`` without training anew; returns self, or raises a ValueError of too few rows."""
         check_is_fitted(self)
         self._set_threshold(rate)
         return self
@@ -247,8 +243,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         Of new normal rows, at most a share α has a p-value of at most α (``calibration.p_values``); with fewer than 95
         rows in ``fit``, about.
         """
-        unusual = -self.score_samples(X)
-        return calibration.p_values(self.pathway_.normal[self.method_], unusual)
+        return calibration.p_values(scores=-self.score_samples(X), normal=self.pathway_.normal[self.method_])
 
     @pinned(THREADS)
     def explain(self, X: ArrayLike, by: str = "feature") -> pd.DataFrame:

@@ -58,8 +58,7 @@ def auroc(is_novel: ArrayLike, scores: ArrayLike) -> float:
 def aupr(is_novel: ArrayLike, scores: ArrayLike) -> float:
     """Area under precision over recall, novel as the positive class (a coin: the novelty ratio).
 
-    Args:
-        is_novel, scores: (N,) each, as for ``auroc``; so are the errors.
+    ``is_novel`` and ``scores``, (N,) each, are as for ``auroc``, and so are the errors.
     """
     return float(average_precision_score(*_checked(is_novel, scores)))
 
@@ -82,13 +81,9 @@ def threshold(train_scores: ArrayLike, false_alarm_rate: float = 0.05) -> float:
 def mean_std(rows: pd.DataFrame, by: Sequence[str], value: str = "auroc") -> pd.DataFrame:
     """Mean and sample standard deviation of ``value`` over seeds, a row per group (std is NaN for one seed).
 
-    Args:
-        rows: a row per seed, as ``experiment.rows_of`` makes them.
-        by: columns that say which rows are of one group.
-        value: the column to take the mean of.
+    ``rows`` has a row per seed, as ``experiment.rows_of`` makes them; the columns ``by`` say which are of one group.
     """
-    grouped = rows.groupby(list(by), sort=False)[value]
-    return grouped.agg(mean="mean", std="std", seeds="count").reset_index()
+    return rows.groupby(list(by), sort=False)[value].agg(mean="mean", std="std", seeds="count").reset_index()
 
 
 def in_words(values: ArrayLike) -> str:
@@ -119,9 +114,7 @@ def bootstrap_interval(
     is_novel, scores = _checked(is_novel, scores)
     rng = np.random.default_rng(seed)
     normal, novel = np.flatnonzero(~is_novel), np.flatnonzero(is_novel)
-    values = []
-    for _ in range(n_resamples):
-        rows = np.concatenate([rng.choice(normal, len(normal)), rng.choice(novel, len(novel))])
-        values.append(metric(is_novel[rows], scores[rows]))
+    samples = (np.append(rng.choice(normal, len(normal)), rng.choice(novel, len(novel))) for _ in range(n_resamples))
+    values = [metric(is_novel[rows], scores[rows]) for rows in samples]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -84,15 +84,8 @@ class Trial:
             "n_train": len(self.split.train),
             "seconds": round(self.detector.seconds, 1),
         }
-        return pd.DataFrame(
-            {
-                **common,
-                "score": name,
-                "auroc": evaluation.auroc(self.split.is_novel, values),
-                "aupr": evaluation.aupr(self.split.is_novel, values),
-            }
-            for name, values in self.scores.items()
-        )
+        auprs = [evaluation.aupr(self.split.is_novel, values) for values in self.scores.values()]
+        return pd.DataFrame({**common, "score": [*self.scores], "auroc": [*self.aurocs().values()], "aupr": auprs})
 
 
 def features(data: Dataset, rows: Split) -> np.ndarray:
@@ -110,14 +103,10 @@ def untrained(data: Dataset, cell: Cell) -> Trial:
 
 
 def run(data: Dataset, cells: Sequence[Cell]) -> list[Trial]:
-    """Split, train (or fetch from the user's cache), score the test rows.
+    """Split ``data`` for each of the ``cells``, train (or fetch from the user's cache), score the test rows.
 
     Autoencoders of one config train together, and on a CPU side by side; no number depends on what else is run, nor
     on how many cores there are.
-
-    Args:
-        data: rows and labels.
-        cells: what to train on them.
 
     Raises:
         ValueError: a cell whose class or settings do not fit the data.

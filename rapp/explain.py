@@ -29,8 +29,7 @@ def by_feature(pathway: Pathway, x: Tensor, method: str, quantiles: np.ndarray) 
     """How much each row's score falls if one feature takes its best value, (N, n_features), 0 or more.
 
     Args:
-        pathway: fitted.
-        x: (N, n_features) rows.
+        pathway, x: a fitted one, and rows (N, n_features).
         method: "nap", "sap" or "recon".
         quantiles: (q, n_features) values to try, of training rows; the feature's reconstruction is tried, too.
     """

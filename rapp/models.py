@@ -130,11 +130,9 @@ class VariationalAutoencoder(Autoencoder):
     codes = 2
 
     def decode(self, h: Tensor, noise: Tensor | None = None) -> Tensor:
-        """(μ, log σ²) (N, 2k) → mean over samples of f(μ + σ·noise), (N, n_features); without noise, f(μ).
+        """h = (μ, log σ²) (N, 2k) → mean over samples of f(μ + σ·noise), (N, n_features); without noise, f(μ).
 
-        Args:
-            h: (N, 2k) last hidden activation.
-            noise: (samples, N, k) standard normal, or None.
+        ``noise`` is standard normal, (samples, N, k).
         """
         return self.samples(h, noise).mean(0)
 
@@ -205,18 +203,11 @@ class AdversarialAutoencoder(Autoencoder):
         return softplus(-self.judge(self.encoder(x), kept[2]).to(x.dtype)).mean()
 
     def updates(self) -> list[Update]:
-        return [
-            *super().updates(),
-            Update("discriminator_loss", ("discriminator",)),
-            Update("generator_loss", ("encoder",)),
-        ]
+        adversarial = Update("discriminator_loss", ("discriminator",)), Update("generator_loss", ("encoder",))
+        return [*super().updates(), *adversarial]
 
     def learning_rates(self, lr: float) -> dict[str, float]:
         return super().learning_rates(lr) | {"discriminator": self.LR}
 
 
-MODELS: dict[str, type[Autoencoder]] = {
-    "ae": Autoencoder,
-    "vae": VariationalAutoencoder,
-    "aae": AdversarialAutoencoder,
-}
+MODELS: dict[str, type[Autoencoder]] = {"ae": Autoencoder, "vae": VariationalAutoencoder, "aae": AdversarialAutoencoder}

@@ -83,15 +83,10 @@ def split(
         )
     in_train, in_val, novel_rows = np.split(novel_rows, np.cumsum(hidden))
     train, val = np.concatenate([train, in_train]), np.concatenate([val, in_val])
-    n_normal, n_novel = _balance(len(test), len(novel_rows), ratio)
-    test = np.concatenate([test[:n_normal], novel_rows[:n_novel]])
-    return Split(train, val, test, np.arange(len(test)) >= n_normal)
-
-
-def _balance(n_normal: int, n_novel: int, ratio: float) -> tuple[int, int]:
-    """How many rows of each side to keep so that ``ratio`` of them are novel: only the side in excess shrinks."""
-    if n_novel > ratio * (n_normal + n_novel):
+    n_normal, n_novel = len(test), len(novel_rows)
+    if n_novel > ratio * (n_normal + n_novel):  # only the side in excess shrinks, so that ``ratio`` are novel
         n_novel = max(1, round(n_normal * ratio / (1 - ratio)))
     else:
         n_normal = max(1, round(n_novel * (1 - ratio) / ratio))
-    return n_normal, n_novel
+    test = np.concatenate([test[:n_normal], novel_rows[:n_novel]])
+    return Split(train, val, test, np.arange(len(test)) >= n_normal)

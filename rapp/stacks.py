@@ -64,12 +64,11 @@ class Stack:
     def __init__(self, runs: Sequence[Run], size: int = 0):
         self.runs, self.copies = runs, max(0, size - len(runs))
         first, filled = runs[0], [*runs, *[runs[0]] * self.copies]
-        params, buffers = stack_module_state([run.model for run in filled])  # each (R, …)
+        self.params, buffers = stack_module_state([run.model for run in filled])  # each (R, …)
         skeleton = copy.deepcopy(first.model).to("meta").train()
         for module in skeleton.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.num_batches_tracked = None  # vmap cannot count it up, and a fixed momentum needs it not
-        self.params = dict(params)
         self.buffers = {name: value for name, value in buffers.items() if "num_batches_tracked" not in name}
         self.loss_functions = [vmap(self._loss_of(_Loss(skeleton, update.loss))) for update in first.updates]
         self.adams = {}
@@ -243,22 +242,16 @@ class _Cached:
         """Write a checkpoint or, after the last epoch, the result."""
         if not self.cached:
             return
+        tensors, about = self.run.state()
+        about["key"] = self.key
         try:
-            self._save()
+            if self.run.left:
+                save_tensors(self.checkpoint, tensors, about)
+            else:
+                save_tensors(self.done, self.run.best | self.run.marked(), about | {"config": asdict(self.run.config)})
+                self.checkpoint.unlink(missing_ok=True)
         except OSError as error:  # such as a full disk; what was trained so far is not lost with it
             say(f"{error}: training goes on, and could not be taken up from here")
-
-    def _save(self) -> None:
-        tensors, about = self.run.state()
-        if self.run.left:
-            save_tensors(self.checkpoint, tensors, {**about, "key": self.key})
-        else:
-            save_tensors(
-                self.done,
-                self.run.best | self.run.marked(),
-                {**about, "key": self.key, "config": asdict(self.run.config)},
-            )
-            self.checkpoint.unlink(missing_ok=True)
 
 
 def _finish(stack: list[_Cached], size: int, progress: bool) -> None:

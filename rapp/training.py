@@ -41,8 +41,7 @@ class Trained:
 def reconstruction_error(model: Autoencoder, x: Tensor, chunk: int = 4096) -> float:
     """Mean over rows of ‖x − A(x)‖², the VAE decoding μ: by it the best epoch is chosen."""
     model.eval()
-    total = sum((model(rows) - rows).square().sum().item() for rows in x.split(chunk))
-    return total / len(x)
+    return sum((model(rows) - rows).square().sum().item() for rows in x.split(chunk)) / len(x)
 
 
 def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Adam:
@@ -191,10 +190,7 @@ class Run:
         self.restore_results(under("best.", tensors), tensors, about)
 
     def result(self, stack: int) -> Trained:
-        """The model of the lowest validation error; its ``earlier`` holds that of each mark.
-
-        ``stack`` says how many networks trained side by side.
-        """
+        """The model of the lowest validation error, of a ``stack`` of so many; ``earlier`` holds that of each mark."""
 
         def trained(epochs: int, best: dict[str, Tensor]) -> Trained:
             model = copy.deepcopy(self.model)

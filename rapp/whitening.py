@@ -82,9 +82,8 @@ class Whitening:
             self._shift = d.mean(0)  # near μ, so that nothing cancels
             self._sum = d.new_zeros(d.shape[1], dtype=torch.float64)
             self._gram = d.new_zeros(d.shape[1], d.shape[1], dtype=torch.float64)
-        if first or len(d) > len(
-            self._work
-        ):  # one buffer for all chunks: fresh memory costs as much as the subtraction
+        # One buffer for all chunks: fresh memory costs as much as the subtraction.
+        if first or len(d) > len(self._work):
             self._work = torch.empty_like(d, dtype=self.products)
         d = torch.sub(d, self._shift.to(self.products), out=self._work[: len(d)])
         self._sum += d.sum(0)
@@ -140,9 +139,7 @@ class Whitening:
     @one_thread_if_forked()
     def parts(self, d: Tensor) -> Tensor:
         """What each of d (N, D) adds to NAP, (N, D): (d − μ) times M⁺ (d − μ), unit by unit; it can be negative."""
-        mean = torch.empty_like(self._mu)
-        mean[self._order] = self._mu
-        mean = mean.to(d)
+        mean = self._mu[self._order.argsort()].to(d)
         to_white = self.transform(torch.eye(d.shape[1], dtype=d.dtype, device=d.device) + mean)  # (D, rank)
         return (d - mean) * (((d - mean) @ to_white) @ to_white.T)
 

@@ -20,9 +20,7 @@ __all__ = ["LOADERS", "DataError", "Dataset", "as_two_classes", "load"]
 
 LOADERS: dict[str, Callable[[str], Dataset]] = {
     "mnist-5k": images.mnist_5k,
-    "mnist": images.of_torchvision,
-    "fashion-mnist": images.of_torchvision,
-    "kmnist": images.of_torchvision,
+    **dict.fromkeys(images.TORCHVISION, images.of_torchvision),
     "fashion-5k": images.fashion_5k,
     "digits": images.digits,
     **dict.fromkeys(paper.ORIGINS, paper.load),

@@ -173,12 +173,6 @@ def _robot_arm(find: Find) -> Table:
 
 
 READERS: dict[str, Callable[[Find], Table]] = {
-    "steel": _steel,
-    "otto": _otto,
-    "sensorless": _sensorless,
-    "mill-finished": _mill,
-    "mill-inspected": partial(_mill, inspected=True),
-    "hrss": _hrss,
-    "asteroids": _asteroids,
-    "robot-arm": _robot_arm,
-}
+    "steel": _steel, "otto": _otto, "sensorless": _sensorless, "mill-finished": _mill,
+    "mill-inspected": partial(_mill, inspected=True), "hrss": _hrss, "asteroids": _asteroids, "robot-arm": _robot_arm,
+}  # fmt: skip

@@ -131,9 +131,7 @@ def _classes(table: str, column: pd.Series, normal: str) -> tuple[np.ndarray, st
 def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     kept: list[pd.DataFrame] = []
     dropped: dict[str, list[str]] = {}
-    suspects: list[str] = []
-    numbered: list[str] = []
-    words: list[str] = []
+    suspects, numbered, words = [], [], []
     for name in frame.columns:
         column, reason = checked(table, frame[name])
         if reason:

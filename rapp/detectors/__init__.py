@@ -23,18 +23,9 @@ from typing import Any
 
 from rapp.config import DetectorOptions, ParameterError, TrainingConfig, check_name
 from rapp.data.dataset import Dataset
+from rapp.detectors import classical
 from rapp.detectors.autoencoder import PathwayDetector, bottleneck, training_config
 from rapp.detectors.base import Detector
-from rapp.detectors.classical import (
-    Forest,
-    Kernels,
-    LocalOutliers,
-    Mixture,
-    Neighbours,
-    OneClass,
-    PCAReconstruction,
-    Tails,
-)
 from rapp.detectors.f_anogan import FastAnoGAN
 from rapp.detectors.gan import AnoGAN
 from rapp.detectors.gpnd import GPND
@@ -60,25 +51,23 @@ class Known:
         return [field.name for field in dataclasses.fields(self.detector) if field.name != "image_shape"]
 
 
-PATHWAY = ("nap", "sap", "recon")
+PATHWAY, GEOM = ("nap", "sap", "recon"), ("dirichlet", "softmax")
 #: What each method's name stands for.
 DETECTORS: dict[str, Known] = {
     "ae": Known(PathwayDetector, "AE", "04_base_models", PATHWAY),
     "vae": Known(PathwayDetector, "VAE", "04_base_models", PATHWAY),
     "aae": Known(PathwayDetector, "AAE", "04_base_models", PATHWAY),
-    "pca": Known(PCAReconstruction, "PCA", "05_classical", ("recon",)),
+    "pca": Known(classical.PCAReconstruction, "PCA", "05_classical", ("recon",)),
     "linear-ae": Known(LinearAutoencoder, "Linear autoencoder", "05_classical", ("recon",)),
-    "ocsvm": Known(OneClass, "One-class SVM", "05_classical", ("score",)),
-    "gmm": Known(Mixture, "Gaussian mixture", "05_classical", ("score",)),
-    "iforest": Known(Forest, "Isolation forest", "05_classical", ("score",)),
-    "lof": Known(LocalOutliers, "Local outlier factor", "05_classical", ("score",)),
-    "knn": Known(Neighbours, "k-th neighbour", "05_classical", ("score",)),
-    "ecod": Known(Tails, "ECOD", "05_classical", ("score",)),
-    "kde": Known(Kernels, "Kernel density", "05_classical", ("score",)),
-    "geom": Known(SelfSupervised, "GEOM-72", "08_self_supervised", ("dirichlet", "softmax")),
-    "geom-8": Known(
-        SelfSupervised, "GEOM-8", "08_self_supervised", ("dirichlet", "softmax"), {"shifts": False, "epochs": 25}
-    ),
+    "ocsvm": Known(classical.OneClass, "One-class SVM", "05_classical", ("score",)),
+    "gmm": Known(classical.Mixture, "Gaussian mixture", "05_classical", ("score",)),
+    "iforest": Known(classical.Forest, "Isolation forest", "05_classical", ("score",)),
+    "lof": Known(classical.LocalOutliers, "Local outlier factor", "05_classical", ("score",)),
+    "knn": Known(classical.Neighbours, "k-th neighbour", "05_classical", ("score",)),
+    "ecod": Known(classical.Tails, "ECOD", "05_classical", ("score",)),
+    "kde": Known(classical.Kernels, "Kernel density", "05_classical", ("score",)),
+    "geom": Known(SelfSupervised, "GEOM-72", "08_self_supervised", GEOM),
+    "geom-8": Known(SelfSupervised, "GEOM-8", "08_self_supervised", GEOM, {"shifts": False, "epochs": 25}),
     "deep-svdd": Known(DeepSVDD, "Deep SVDD", "06_deep_kernels", ("score",)),
     "deep-svdd-soft": Known(DeepSVDD, "Deep SVDD, soft", "06_deep_kernels", ("score",), {"soft": True}),
     "oc-nn": Known(OCNN, "OC-NN", "06_deep_kernels", ("score",)),
@@ -90,11 +79,7 @@ DETECTORS: dict[str, Known] = {
 
 
 def names(images: bool = True) -> list[str]:
-    """Names of all methods: the paper's autoencoders, then the other detectors.
-
-    Args:
-        images: whether the rows are images; False leaves out the methods that take nothing else.
-    """
+    """Names of all methods, the paper's autoencoders first; ``images=False`` leaves out those that need images."""
     return [name for name, method in DETECTORS.items() if images or not method.detector.NEEDS_IMAGES]
 
 

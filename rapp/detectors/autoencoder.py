@@ -51,11 +51,7 @@ def training_config(profile: str, model: str, x: np.ndarray, is_image: bool, **c
 
 
 def changed(config: TrainingConfig, **changes: Any) -> TrainingConfig:
-    """A config with changes by name; a change of None changes nothing.
-
-    Raises:
-        ParameterError: naming the option, its value and what is allowed.
-    """
+    """A config with changes by name; a change of None changes nothing. Errors as in ``training_config``."""
     known = sorted({f.name for f in fields(TrainingConfig)} - {"model"})
     if unknown := sorted(set(changes) - set(known)):
         raise ParameterError(f"{config.model} has no parameter {unknown[0]!r}; allowed: {', '.join(known)}")
@@ -157,10 +153,8 @@ def train_all(
     kept on its way. No model depends on the number of cores, nor on what trains beside it.
 
     Args:
-        inputs: rows and seed of each.
-        configs: of each.
-        cache: folder of trained models; None keeps nothing.
-        progress: say on stderr how far it is.
+        inputs, configs: one of each for an autoencoder.
+        cache, progress: as for ``fit``.
         fill: 0 for stacks of the usual size (``stacks.stack_size``); else one stack of all, filled up to so many.
     """
     stacks = _stacks(inputs, configs, fill)

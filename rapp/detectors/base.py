@@ -52,10 +52,14 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     NEEDS_IMAGES: ClassVar[bool] = False
     RECIPE: ClassVar[int] = 1  # raised whenever the same seed gives another model; ``test_recipe`` notices
     PROFILES: ClassVar[dict[str, dict]] = {}  # what differs from the defaults, which are the protocol's
+    COUNTS: ClassVar[dict[str, int]] = {}  # fields that count something, and their least values
 
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             setattr(self, option.name, plain(getattr(self, option.name)))
+        for name, least in self.COUNTS.items():
+            if not isinstance(value := getattr(self, name), int) or value < least:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
 
     def fit(
         self,
@@ -218,11 +222,10 @@ class Deep(Detector):
     device: str = "auto"
     threads: int = 1
 
+    COUNTS: ClassVar[dict[str, int]] = {"epochs": 1, "batch": 1, "threads": 1}
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("epochs", "batch", "threads"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least 1")
         if not self.lr > 0:
             raise ValueError(f"lr={self.lr!r} must be a positive number")
 

@@ -115,8 +115,7 @@ class OneClass(Estimated):
     nu: float = 0.05
 
     def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> OneClassSVM:
-        some = np.random.default_rng(seed).permutation(train)[:MEDIAN_OF]
-        distances = pdist(some)
+        distances = pdist(np.random.default_rng(seed).permutation(train)[:MEDIAN_OF])
         width = np.median(distances[distances > 0])
         svm = OneClassSVM(nu=self.nu, gamma=1 / (2 * width**2))
         svm.random_state = seed  # it draws nothing, but would take a seed from NumPy's global state
@@ -164,10 +163,7 @@ class Neighbours(Detector):
 
     k: int = 5
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.k, int) or self.k < 1:
-            raise ValueError(f"k={self.k!r} must be a whole number of at least 1")
+    COUNTS: ClassVar[dict[str, int]] = {"k": 1}
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
         self._neighbours = NearestNeighbors(n_neighbors=min(self.k, len(train))).fit(train.astype(np.float64))
@@ -242,8 +238,7 @@ class Mixture(Density):
     PROFILES: ClassVar[dict[str, dict]] = {"tiny": {"at_most": 1}, "quick": {"at_most": 8}}
 
     def candidates(self, z: np.ndarray, seed: int) -> Iterable[GaussianMixture]:
-        most = min(self.at_most, len(z))
-        return (GaussianMixture(2**i, random_state=seed) for i in range(most.bit_length()))
+        return (GaussianMixture(2**i, random_state=seed) for i in range(min(self.at_most, len(z)).bit_length()))
 
 
 @dataclass(kw_only=True)

@@ -71,14 +71,9 @@ class LeNet(nn.Module):
         layers: list[nn.Module] = []
         for n_in, n_out in zip((1, *CHANNELS), CHANNELS, strict=False):
             layers += [nn.Conv2d(n_in, n_out, 5, padding=2, bias=biases), nn.BatchNorm2d(n_out, affine=biases)]
-            layers += [
-                nn.MaxPool2d(2, ceil_mode=True),
-                nn.LeakyReLU(SLOPE),
-            ]  # in the other order they do the same, slower
-        height, width_ = halves(image_shape)[-1]
-        self.layers = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(CHANNELS[-1] * height * width_, width, bias=biases)
-        )
+            layers += [nn.MaxPool2d(2, ceil_mode=True), nn.LeakyReLU(SLOPE)]  # the other order does the same, slower
+        h, w = halves(image_shape)[-1]
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS[-1] * h * w, width, bias=biases))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, 1, height, width) → φ(x) (N, width)."""
@@ -160,8 +155,7 @@ def descend(
 ) -> Iterator[float]:
     """Minimise the loss of batches of x by Adam; yields the mean loss of each epoch.
 
-    Args:
-        detector: says epochs, batch, lr and, if it has one, weight_decay.
+    The detector says epochs, batch, lr and, if it has one, weight_decay.
     """
     optimizer = torch.optim.Adam(parameters, detector.lr, weight_decay=getattr(detector, "weight_decay", 0.0))
     fall = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, detector.epochs // 3)])  # once, to a tenth

@@ -43,19 +43,12 @@ class FastAnoGAN(Gan):
     encoder_epochs: int = 100
     encoder_lr: float = 5e-5
 
-    COUNTS: ClassVar[dict[str, int]] = {"n_critic": 1, "encoder_epochs": 1}
+    COUNTS: ClassVar[dict[str, int]] = Gan.COUNTS | {"n_critic": 1, "encoder_epochs": 1}
     PROFILES: ClassVar[dict[str, dict]] = {
         "tiny": {"epochs": 2, "encoder_epochs": 2, "width": 2, "latent": 8, "lr": 1e-3, "encoder_lr": 1e-3},
-        "quick": {
-            "epochs": 40,
-            "encoder_epochs": 15,
-            "batch": 32,
-            "width": 16,
-            "n_critic": 2,
-            "lr": 1e-3,
-            "encoder_lr": 1e-3,
-        },
-    }
+        "quick": {"epochs": 40, "encoder_epochs": 15, "batch": 32, "width": 16,
+                  "n_critic": 2, "lr": 1e-3, "encoder_lr": 1e-3},
+    }  # fmt: skip
 
     def parts(self) -> dict[str, nn.Module]:
         return {"critic": self.reader(), "encoder": self.reader(self.latent)}

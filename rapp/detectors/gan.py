@@ -78,15 +78,7 @@ class Gan(Deep):
     width: int = 64
 
     NEEDS_IMAGES = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in {"batch": 2, "latent": 1, "width": 1, **self.COUNTS}.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
-
-    COUNTS: ClassVar[dict[str, int]] = {}  # further fields that count something, and their least values
+    COUNTS: ClassVar[dict[str, int]] = Deep.COUNTS | {"batch": 2, "latent": 1, "width": 1}
 
     @abstractmethod
     def parts(self) -> dict[str, nn.Module]:
@@ -135,11 +127,9 @@ def to_rows(images: Tensor) -> np.ndarray:
 
 
 def sharpness(rows: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
-    """Steepness of the edges of images (N, n_features), (N,): of all slopes between pixels, the mean of the top 5 %.
+    """Steepness of edges, (N,): of all slopes between pixels, the mean of the top 5 %.
 
-    Args:
-        rows: images, flattened.
-        image_shape: their (height, width).
+    ``rows`` (N, n_features) are images of ``image_shape`` (height, width), flattened.
 
     Examples:
         >>> import numpy as np
@@ -192,7 +182,7 @@ class AnoGAN(Gan):
     search_lr: float = 0.01
     weight: float = 0.1
 
-    COUNTS: ClassVar[dict[str, int]] = {"steps": 0}
+    COUNTS: ClassVar[dict[str, int]] = Gan.COUNTS | {"steps": 0}
     PROFILES: ClassVar[dict[str, dict]] = {
         "tiny": {"epochs": 2, "width": 2, "latent": 8, "steps": 5, "search_lr": 0.1, "lr": 1e-3},
         "quick": {"epochs": 30, "batch": 32, "width": 16, "steps": 50, "search_lr": 0.1, "lr": 1e-3},

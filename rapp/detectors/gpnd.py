@@ -52,7 +52,7 @@ class GPND(Gan):
     balance: float = 10.0
     decay: int = 30
 
-    COUNTS: ClassVar[dict[str, int]] = {"decay": 1}
+    COUNTS: ClassVar[dict[str, int]] = Gan.COUNTS | {"decay": 1}
     PROFILES: ClassVar[dict[str, dict]] = {
         "tiny": {"epochs": 2, "width": 2, "latent": 4},
         "quick": {"epochs": 15, "decay": 6, "batch": 32, "width": 16},

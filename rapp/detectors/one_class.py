@@ -137,8 +137,7 @@ class OCNN(OnCodes):
     encoder stays as it is. Once an epoch, r is set to the ν-quantile of ŷ. The score is r − ŷ.
 
     Args:
-        pretrain_epochs: of the autoencoder.
-        pretrain_lr: of the autoencoder.
+        pretrain_epochs, pretrain_lr: of the autoencoder.
         hidden: units, the rows of V.
     """
 

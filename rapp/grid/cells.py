@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -212,8 +211,7 @@ def read(path: Path, set_aside: bool = False) -> dict | None:
     except (ValueError, KeyError, TypeError) as error:
         what = "left out"
         if set_aside:
-            aside = path.with_name(path.name + ".damaged")
-            os.replace(path, aside)
+            aside = path.replace(path.with_name(path.name + ".damaged"))
             what = f"set aside as {aside.name}"
         say(f"{path} is damaged ({error}); {what}")
         return None

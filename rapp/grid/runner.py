@@ -124,10 +124,9 @@ def _mapped(
         from dask.distributed import as_completed
 
         def results(units: Units) -> Results:
-            order = range(0, -len(units), -1)
             futures = {
-                client.submit(run_unit, unit, checkpoints, pure=False, priority=first): unit
-                for unit, first in zip(units, order, strict=True)
+                client.submit(run_unit, unit, checkpoints, pure=False, priority=-i): unit
+                for i, unit in enumerate(units)
             }
             for future in as_completed(futures, timeout=seconds):
                 failed = future.exception()  # such as a worker that died again and again
@@ -163,9 +162,7 @@ def run(
         say("safetensors is not installed: a stack that is interrupted starts again")
     failed: list[tuple[GridCell, str]] = []
     with cells.lock(folder):
-        missing = [
-            grid_cell for grid_cell in grid_cells if force or not cells.is_done(folder / grid_cell.file, grid_cell)
-        ]
+        missing = [one for one in grid_cells if force or not cells.is_done(folder / one.file, one)]
         units = _units(missing)
         say(f"{len(grid_cells)} cells, {len(grid_cells) - len(missing)} of them done, {len(units)} stacks to train")
         progress = Progress(len(missing), "cell", every=30)
