@@ -213,7 +213,7 @@ class RaPP(OutlierMixin, BaseEstimator):
         self.false_alarm_rate_ = float(rate)
 
     def set_false_alarm_rate(self, rate: float) -> "RaPP":
-        """Move the threshold of ``predict`` without training anew; returns self, or raises a ValueError of too few rows."""
+        """Move the threshold to a ``rate``, without training; returns self, or raises a ValueError of few rows."""
         check_is_fitted(self)
         self._set_threshold(rate)
         return self

@@ -34,7 +34,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     """A method that learns from normal rows and then scores any. Its fields are all that decides it but data and seed.
 
     It is a scikit-learn estimator, too, with scikit-learn's signs in ``predict`` and ``decision_function`` alone; in
-    ``fit``, labels may stand in the place of validation rows.
+    ``fit``, labels may stand in the place of validation rows. A field's value that is not allowed raises a ValueError.
 
     Args:
         image_shape: (height, width) of the rows, flattened, or None for a table's.
@@ -205,11 +205,9 @@ class Deep(Detector):
     parameters and buffers, for these are what the cache keeps.
 
     Args:
-        epochs: passes over the training rows.
-        batch: rows a step.
+        epochs, batch: passes over the training rows; rows a step.
         lr: the optimizer's learning rate.
-        device: "auto", "cpu", "cuda" or "mps".
-        threads: pinned, for the last digits depend on it.
+        device, threads: "auto", "cpu", "cuda" or "mps"; threads are pinned, for the last digits depend on them.
 
     Attributes:
         net: the module, in eval mode.
@@ -250,9 +248,8 @@ class Deep(Detector):
             key = self._key(x, val, where)
             path = cache / f"{key[:16]}.safetensors" if cache else None
             if path and (found := load_if_sound(path, key)):
-                tensors, about = found
-                self.net.load_state_dict(tensors)
-                self.history, seconds = about["history"], about["seconds"]
+                self.net.load_state_dict(found[0])
+                self.history, seconds = found[1]["history"], found[1]["seconds"]
             else:
                 if progress:
                     say(f"{type(self).__name__}: learning from {len(x)} rows on {where}")
