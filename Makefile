@@ -119,5 +119,6 @@ format: $(READY)  ## format the code
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-clean:  ## remove the book, executed notebooks and trained models (not .venv)
-	rm -rf "$$BUILD"
+clean:  ## remove the book, executed notebooks and trained models (not .venv, nor data that were fetched)
+	if [ ! -d "$$BUILD/cache/data" ]; then rm -rf "$$BUILD"; else cd "$$BUILD" && \
+		find . -mindepth 1 -maxdepth 2 ! -path ./cache ! -path ./cache/data -exec rm -rf {} +; fi

@@ -131,14 +131,14 @@ def replication_filled(text: str) -> str:
     judged = ledger.judged(rows)[["claim", "verdict", "evidence"]].to_markdown(index=False)
     runs = rows.drop_duplicates(cells.KEY)
     hours = runs.groupby("device")["seconds"].agg(["size", "sum"])
-    told = [
-        f"{line['size']:,} trainings on {device}, {line['sum'] / 3600:,.0f} hours" for device, line in hours.iterrows()
-    ]
+    told = [f"{n:,} trainings on {where}, about {s / 3600:,.0f} hours" for where, n, s in hours.itertuples()]
     cost = f"The published rows of the paper's profile: {'; '.join(told)} (one after the other, on shared machines)."
     sizes = [f"{name.upper()} {sum(p.numel() for p in kind(784).parameters()):,}" for name, kind in MODELS.items()]
     line = made.by(replication_filled, "results/table2.csv, paper/table2.csv", "<code>make rows</code>, then make book")
-    text = text.replace("{{ judged }}", judged + line).replace("{{ cost }}", cost + line)
-    return text.replace("{{ parameters }}", f"the paper's network on 28 × 28 pixels: {', '.join(sizes)}")
+    network = f"the paper's network on 28 × 28 pixels: {', '.join(sizes)}"
+    filled = {"judged": judged + line, "cost": cost + line, "parameters": network}
+    # In one pass, for the lines show this function, in which the places stand, too.
+    return re.sub(r"\{\{ (judged|cost|parameters) \}\}", lambda place: filled[place[1]], text)
 
 
 def architecture_filled(text: str, staged: Path) -> str:

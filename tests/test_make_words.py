@@ -68,6 +68,12 @@ def test_clean_deletes_the_folder_that_was_named_and_no_other(typed, tmp_path, n
         (tmp_path / folder).mkdir()
     assert typed("clean", BUILD=tmp_path / name)[0].returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "a b", "a;b", "a$b", "venv"} - {name}
+    (tmp_path / name / "cache" / "data" / "steel").mkdir(parents=True)
+    (tmp_path / name / "cache" / "models").mkdir()
+    (tmp_path / name / "html").mkdir()
+    assert typed("clean", BUILD=tmp_path / name)[0].returncode == 0
+    kept = {str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*")}
+    assert kept == {"cache", "cache/data", "cache/data/steel"}  # somebody fetched that by hand
 
 
 @pytest.mark.parametrize("name", NAMES)
