@@ -1,5 +1,6 @@
 """``make archive``: one zip with all that it takes to read, check and rebuild the book."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -124,3 +125,12 @@ def test_references_to_a_page_that_the_pdf_leaves_out_are_words():
     text = "{doc}`sites`, {doc}`the list of versions <sites>`, {doc}`what it is <notation>`, {doc}`notation`"
     left = "“All versions”, the list of versions, {doc}`what it is <notation>`, {doc}`notation`"
     assert site.loosened(text, set(), {"sites": "All versions"}) == left
+
+
+def test_the_replication_statement_keeps_its_sections_when_it_is_filled():
+    text = (site.BOOK / "replication.md").read_text(encoding="utf-8")
+    filled = site.replication_filled(text)
+    outside = re.sub(r"^(`{3,}).*?^\1`*$", "", filled, flags=re.M | re.S)
+    assert re.findall(r"^## .*$", outside, re.M) == re.findall(r"^## .*$", text, re.M)
+    assert re.search(r"\d trainings on \w+, about [\d,]+ hours", outside)
+    assert "{{" not in outside
