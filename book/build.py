@@ -129,7 +129,8 @@ def replication_filled(text: str) -> str:
     """The replication statement with verdicts, cost and sizes in their places."""
     rows = published.our_rows("paper")
     judged = ledger.judged(rows)[["claim", "verdict", "evidence"]].to_markdown(index=False)
-    runs = rows.drop_duplicates(cells.KEY)
+    of_run = [name for name in cells.KEY if name != "changes"] + ["options", "precision", "device", "commit"]
+    runs = rows.sort_values("epochs").drop_duplicates(of_run, keep="last")  # scored on its way, it stands in several
     hours = runs.groupby("device")["seconds"].agg(["size", "sum"])
     told = [f"{n:,} trainings on {where}, about {s / 3600:,.0f} hours" for where, n, s in hours.itertuples()]
     cost = f"The published rows of the paper's profile: {'; '.join(told)} (one after the other, on shared machines)."

@@ -10,6 +10,8 @@ def test_what_a_page_was_made_with(blobs):
     table = made_with([trial], "tiny", 3.2).set_index("what")["value"]
     assert "blobs" in table["data set"]
     assert table["settings"] == "multimodal, target class two"
-    assert table["ae"].startswith("n_layers 2 (the paper: 10), bottleneck 2, epochs 3, batch 16 (the paper: 256), ")
+    assert table["ae"].startswith(
+        "n_layers 2 (the protocol: 10), bottleneck 2, epochs 3, batch 16 (the protocol: 256), "
+    )
     assert "precision float32" in table["ae"]
     assert f"torch {torch.__version__.split('+')[0]}" in table["versions"]

@@ -53,17 +53,27 @@ def test_table_2_against_means_by_hand(monkeypatch, tmp_path, capsys):
 def test_published_scores_give_the_cells_auroc_again(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(published, "BOOK", tmp_path)
     assert published.from_scores().empty
-    words = ["--profile", "tiny", "--dataset", "digits", "--model", "ae", "pca", "--target", "1"]
+    words = ["--profile", "tiny", "--dataset", "digits", "--model", "ae", "pca", "--target", "1", "--contamination"]
+    words += ["0", "0.1"]  # the second share's scores have no name of their own
     assert cli.main(["run", *words, "--keep-scores", "--out", str(tmp_path / "cells")]) == 0
     capsys.readouterr()
     assert rows.main(["publish", "--out", str(tmp_path / "cells")]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
         str(tmp_path / "results" / "scores" / f"tiny-digits-multimodal-{model}-1-0.csv.gz") for model in ("ae", "pca")
     ]
-    found = cells.collect(tmp_path / "cells")
+    found = cells.collect(tmp_path / "cells").query("contamination == 0")
     again = published.from_scores()
     assert again["score"].tolist() == found["score"].tolist()
     np.testing.assert_allclose(again[["auroc", "aupr"]], found[["auroc", "aupr"]], atol=1e-6)
+
+
+def test_committed_scores_are_those_of_their_published_rows():
+    again, rows = published.from_scores(), published.all_rows()
+    names = pd.Series(cells.ids(rows), rows.index).str.replace(r"[^\w.]+", "-", regex=True)
+    rows = rows.assign(file=names)[rows["contamination"] == 0].set_index(["file", "score"])
+    assert len(again)
+    found = again.set_index(["file", "score"])
+    np.testing.assert_allclose(found[["auroc", "aupr"]], rows.loc[found.index, ["auroc", "aupr"]], atol=1e-6)
 
 
 def test_every_published_row_can_be_traced_and_stands_once():

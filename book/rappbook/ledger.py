@@ -1,18 +1,19 @@
 """The ledger: what paper and authors claim, what our published rows say of it, and whether that agrees."""
 
 from collections.abc import Iterator
-from itertools import combinations
 from typing import NamedTuple
 
 import pandas as pd
 
 from rapp.config import PROFILES
-from rappbook.paper_tables import chosen, of_one_class, table2, trained
+from rapp.experiment import SCORES
+from rappbook.paper_tables import BLOCK, by_seed, chosen, of_one_class, table2, trained
 
 CLOSE = 0.02  # an AUROC that is reproduced lies within; of a table:
 CLOSE_OF_TABLES = 0.05
 IMAGES = ("MNIST", "F-MNIST")
-EPOCHS = PROFILES["paper"]["epochs"]  # of images; with fewer, a claim about them is judged "so far"
+EPOCHS = PROFILES["paper"]["epochs"]  # with fewer, a claim is judged "so far"
+NAMED = {"recon": "reconstruction error", "sap": "SAP"}
 GAP = 0.01  # between two scores in the paper, above which we ask for the same order
 
 
@@ -31,8 +32,8 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         claim, source, evidence, verdict; without rows that bear on it, a claim is pending.
     """
-    table, one = table2(rows), of_one_class(rows, "mnist", "1")
-    of_table = [*_about_gains(table), _about_order(table), *_about_means(table)]
+    gains, one = pairs(rows), of_one_class(rows, "mnist", "1")
+    of_table = [*_about_gains(gains), _about_order(gains), *_about_means(table2(rows))]
     return pd.DataFrame([*_about_one(one), *of_table, _about_steel(chosen(rows))])
 
 
@@ -91,48 +92,59 @@ def _runs(n: int) -> str:
     return "one run, not judged" if n == 1 else f"{n} runs"
 
 
-def _about_gains(table: pd.DataFrame) -> Iterator[Claim]:
-    """How often a score beats reconstruction error where it does in the paper's Table 2, and does not where not."""
-    table = table.assign(ours=table["ours"].mask(table["partial"]))
-    for setting in ("multimodal", "unimodal"):
-        wide = table[table["setting"] == setting].pivot(
-            index=["dataset", "model"], columns="score", values=["paper", "ours", "std"]
-        )
-        has, spread = (pd.DataFrame(wide[whose]).notna().all(axis=1).to_numpy() for whose in ("ours", "std"))
-        known = has & spread
-        for score in ("sap", "nap"):
-            theirs, ours = ((wide[whose, score] - wide[whose, "recon"]).to_numpy() for whose in ("paper", "ours"))
-            for better, words in ((True, "beats"), (False, "does not beat")):
-                claimed = theirs > 0 if better else theirs <= 0
-                total, n_known = int(claimed.sum()), int((claimed & known).sum())
-                agrees = (ours > 0) == better
-                agree, alone = int(agrees[claimed & known].sum()), agrees[claimed & has & ~known]
-                evidence = f"{f'{agree} of {n_known}' if n_known else 'none'} that we have with several seeds"
-                if len(alone):
-                    evidence += f"; of {len(alone)} with one seed {alone.sum()} agree, which proves nothing"
-                yield Claim(
-                    f"{setting}: {score.upper()} {words} reconstruction error, wherever the paper's Table 2 says so",
-                    "paper, Table 2",
-                    f"{evidence}; {total} in the paper" if (claimed & has).any() else "no rows yet",
-                    _verdict(agree, n_known, total),
-                )
+def pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """By how much one score is above another on the same networks, in the paper's Table 2 and in our rows.
+
+    Returns:
+        setting, dataset (the paper's name), model, one, other, paper, ours, error (twice the standard error of ours,
+        paired by seed; NaN with one seed), epochs; of a part of the data or classes, ours is NaN.
+    """
+    table = table2(rows)
+    table["ours"] = table["ours"].mask(table["partial"])
+    wide = table.pivot(index=BLOCK, columns="score", values=["paper", "ours", "epochs"])
+    of_seed = by_seed(rows).pivot(index=[*BLOCK, "seed"], columns="score", values="auroc").reindex(columns=list(SCORES))
+    found = []
+    for one, other in (("sap", "recon"), ("nap", "recon"), ("nap", "sap")):
+        part = pd.DataFrame({whose: wide[whose, one] - wide[whose, other] for whose in ("paper", "ours")})
+        part["error"] = 2 * (of_seed[one] - of_seed[other]).groupby(BLOCK).sem()
+        found.append(part.assign(epochs=wide["epochs", one], one=one, other=other))
+    return pd.concat(found).reset_index()
 
 
-def _about_order(table: pd.DataFrame) -> Claim:
+def _about_gains(gains: pd.DataFrame) -> Iterator[Claim]:
+    """How often one score beats another where it does in the paper's Table 2, and does not where not: ``pairs``."""
+    for (setting, other, one), part in gains.groupby(["setting", "other", "one"], sort=False):
+        has, several = part["ours"].notna(), part["ours"].notna() & part["error"].notna()
+        clear = several & (part["ours"].abs() >= part["error"])
+        for better, words in ((True, "beats"), (False, "does not beat")):
+            claimed, agrees = (part["paper"] > 0) == better, (part["ours"] > 0) == better
+            agree, n_clear = int((claimed & clear & agrees).sum()), int((claimed & clear).sum())
+            evidence = f"{f'{agree} of {n_clear}' if n_clear else 'none'} that we have with several seeds"
+            if open_ := int((claimed & several & ~clear).sum()):
+                evidence += f" and beyond twice their standard error ({open_} within it say nothing)"
+            if alone := agrees[claimed & has & ~several].tolist():
+                evidence += f"; of {len(alone)} with one seed {sum(alone)} agree, which proves nothing"
+            how_long = _how_long(part["epochs"][claimed & clear])
+            yield Claim(
+                f"{setting}: {str(one).upper()} {words} {NAMED[str(other)]}, wherever the paper's Table 2 says so",
+                "paper, Table 2",
+                f"{evidence}; {claimed.sum()} in the paper{how_long}" if (claimed & has).any() else "no rows yet",
+                _verdict(agree, n_clear, int(claimed.sum()), bool(how_long)),
+            )
+
+
+def _about_order(gains: pd.DataFrame) -> Claim:
     """In how many pairs of scores our order is the paper's."""
-    known = table[table["difference"].notna() & table["std"].notna()]
-    agree, n_known = 0, 0
-    for _, block in known.groupby(["setting", "dataset", "model"]):
-        for (_, one), (_, other) in combinations(block.iterrows(), 2):
-            error = ((one["std"] ** 2 + other["std"] ** 2) / one["seeds"]) ** 0.5  # of the difference of our means
-            theirs, ours = one["paper"] - other["paper"], one["ours"] - other["ours"]
-            if abs(theirs) > max(GAP, 2 * error):
-                agree, n_known = agree + (theirs * ours > 0), n_known + 1
+    gains = gains[gains["paper"].abs() > GAP]
+    known = gains[gains["paper"].abs() > gains["error"]].dropna(subset="ours")
+    agree, how_long = int((known["paper"] * known["ours"] > 0).sum()), _how_long(known["epochs"])
     return Claim(
         f"Recon, SAP and NAP in the paper's order, where its gap exceeds {GAP} and twice our standard error",
         "paper, Table 2",
-        f"{agree} of {n_known} pairs" if n_known else "no rows of several seeds yet",
-        _verdict(agree, n_known),
+        f"{agree} of {len(known)} pairs; {len(gains)} in the paper{how_long}"
+        if len(known)
+        else "no rows of several seeds yet",
+        _verdict(agree, len(known), len(gains), bool(how_long)),
     )
 
 
@@ -168,38 +180,53 @@ def spread(rows: pd.DataFrame, dataset: str, score: str = "nap") -> pd.DataFrame
     return found.rename_axis(["setting", "class"]).reset_index()
 
 
+def placed(table: pd.DataFrame) -> pd.Series:
+    """Where each number of ``table2`` with several seeds lies, as far as twice its standard error allows to say so.
+
+    Returns:
+        "within" what we ``aim`` at, "beyond" it or "undecided", by the table's index.
+    """
+    judged = table.dropna(subset=["difference", "std"])
+    off, error = judged["difference"].abs(), 2 * judged["std"] / judged["seeds"] ** 0.5
+    words = pd.Series("undecided", judged.index).mask(off + error <= aim(judged), "within")
+    return words.mask(off - error > aim(judged), "beyond")
+
+
 def _about_means(table: pd.DataFrame) -> Iterator[Claim]:
-    """The means: one agrees if its difference and twice its standard error are within; one seed has no such error."""
+    """The means: one agrees if it is ``placed`` within; one seed has no error."""
     images = table["dataset"].isin(IMAGES)
     for words, whole, close in (("images", table[images], CLOSE), ("tables", table[~images], CLOSE_OF_TABLES)):
         part = whole.dropna(subset="difference")
-        judged = part.dropna(subset="std")
-        within = judged["difference"].abs() + 2 * judged["std"] / judged["seeds"] ** 0.5 <= close
-        how_long = _how_long(part["epochs"]) if words == "images" else ""
-        evidence = f"{f'{within.sum()} of {len(judged)}' if len(judged) else 'none'} that we have with several seeds"
+        where = placed(part).value_counts().reindex(["within", "beyond", "undecided"], fill_value=0)
+        how_long = _how_long(part["epochs"])
+        count = f"{where['within']} of {where.sum()}" if where.sum() else "none"
+        evidence = f"{count} that we have with several seeds"
+        if where["beyond"] or where["undecided"]:
+            evidence += f" ({where['beyond']} beyond it, {where['undecided']} undecided)"
         if alone := part[part["std"].isna()]["difference"].abs().le(close).tolist():
             evidence += f"; of {len(alone)} with one seed {sum(alone)} differ by less, which proves nothing"
         yield Claim(
             f"The means of Table 2 for {words}, within {close} with twice our standard error",
             "paper, Table 2",
             f"{evidence}; {len(whole)} in the paper{how_long}" if len(part) else "no rows yet",
-            _verdict(int(within.sum()), len(judged), len(whole), bool(how_long)),
+            _verdict(int(where["within"]), int(where.sum()), len(whole), bool(how_long)),
         )
 
 
 def _about_steel(rows: pd.DataFrame) -> Claim:
-    steel = rows[(rows["dataset"] == "steel") & (rows["score"] == "nap") & (rows["setting"] == "multimodal")]
-    spread = steel.groupby(["model", "target"])["auroc"].std().mean() if len(steel) else float("nan")
-    rest = rows[~rows["dataset"].isin(["steel"]) & (rows["score"] == "nap")]
-    others = (
-        rest.groupby(["dataset", "setting", "model", "target"])["auroc"].std().mean() if len(rest) else float("nan")
-    )
-    pending = pd.isna(spread) or pd.isna(others)
+    """Whether STL swings more than any other data set, or than their mean, in the settings that others have, too."""
+    std = rows[rows["score"] == "nap"].groupby(["setting", "dataset", "model", "target"])["auroc"].std()
+    told, steps = [], []
+    for setting, part in std.groupby(["setting", "dataset"]).mean().dropna().groupby("setting"):
+        of_data = part.droplevel("setting")
+        others = of_data.drop("steel", errors="ignore")
+        if "steel" in of_data and len(others):
+            steel, low, mean, high = of_data["steel"], others.min(), others.mean(), others.max()
+            steps += [steel > high, steel > mean]
+            told.append(f"{setting} {steel:.3f}, the other data sets {low:.3f} to {high:.3f}, in the mean {mean:.3f}")
     return Claim(
         "Results on STL swing with the split, for it has few samples a class",
         "the authors' post",
-        "no rows yet"
-        if pending
-        else f"std of NAP over seeds, of a class: {spread:.3f}; mean of the other data sets {others:.3f}",
-        "pending" if pending else "reproduced" if spread > others else "not reproduced",
+        f"std of NAP over seeds, of a class: {'; '.join(told)}" if told else "no rows yet",
+        _verdict(sum(steps), len(steps)),
     )

@@ -12,7 +12,7 @@ from rapp.experiment import Trial
 from rapp.provenance import checksum, machine, versions
 
 SHOWN = ("n_layers", "bottleneck", "samples", "epochs", "batch", "lr", "precision", "compile", "threads")
-STATED = ("n_layers", "samples", "batch", "lr")  # of these, what the paper states
+STATED = ("n_layers", "samples", "batch", "lr")  # of these, what paper or authors state
 
 
 def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataFrame:
@@ -48,8 +48,8 @@ def _in_words(config: Config) -> str:
         value, stated = getattr(config, option), getattr(paper, option)
         if option != "samples" or config.model == "vae":
             differs = option in STATED and value != stated
-            words.append(f"{option} {value} (the paper: {stated})" if differs else f"{option} {value}")
-    words += [f"hidden {'-'.join(map(str, config.hidden))} (the paper: in equal steps)"] if config.hidden else []
+            words.append(f"{option} {value} (the protocol: {stated})" if differs else f"{option} {value}")
+    words += [f"hidden {'-'.join(map(str, config.hidden))} (the protocol: in equal steps)"] if config.hidden else []
     return ", ".join(words) + (f", samples to score {TEST_SAMPLES}" if config.model == "vae" else "")
 
 

@@ -83,12 +83,19 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
     return wide.assign(model=wide["model"].str.upper())
 
 
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean AUROC over classes of each seed of the ``chosen`` rows, a line for each score; named as in the paper."""
+    return _named(chosen(rows)).groupby([*BLOCK, "score", "seed"])["auroc"].mean().reset_index()
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
+
+
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
     """``table2``'s columns but for the paper's, of our ``chosen`` rows."""
-    rows = chosen(rows)
-    rows = rows.assign(dataset=rows["dataset"].map({name: NAMES[name] for name in NAMES if name != "mnist-5k"}))
-    by_seed = rows.groupby([*BLOCK, "score", "seed"], as_index=False)["auroc"].mean()
-    spread = by_seed.groupby([*BLOCK, "score"])["auroc"].std().rename("std")
+    spread = by_seed(rows).groupby([*BLOCK, "score"])["auroc"].std().rename("std")
+    rows = _named(chosen(rows))
     ours = rows.groupby([*BLOCK, "score"]).agg(
         ours=("auroc", "mean"), cells=("auroc", "size"), seeds=("seed", "nunique"), epochs=("epochs", "max"),
         partial=("partial", "any"), classes=("target", "nunique"), changed=("changed", "first"),

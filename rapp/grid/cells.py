@@ -267,9 +267,12 @@ def ids(rows: pd.DataFrame) -> list[str]:
 
 
 def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
-    """Yield each finished cell's id and kept scores; these are a CSV text: row, is_novel, a column per score."""
+    """Yield each finished cell's id and kept scores; these are a CSV text: row, is_novel, a column per score.
+
+    Contaminated cells are left out, for an id does not name the share.
+    """
     for result in _results(*folders):
-        if "scores" in result:
+        if "scores" in result and not result["rows"][0].get("contamination"):
             yield ids(completed(pd.DataFrame(result["rows"][:1])))[0], result["scores"]
 
 
