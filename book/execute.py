@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -103,11 +102,14 @@ def title(notebook: Path) -> str:
     return nbformat.read(notebook, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
 
 
-def made_meanwhile(output: Path, key: str, asked: float) -> bool:
+def stamp(output: Path) -> int:
+    """Return when a file was written, or 0; clocks differ and are set back, so only two stamps of it compare."""
+    return output.stat().st_mtime_ns if output.exists() else 0
+
+
+def made_meanwhile(output: Path, key: str, before: int) -> bool:
     """Return whether another build has made it: by its key or, without one, since it was asked for."""
-    if key:
-        return keys.stored_key(output) == key
-    return output.exists() and output.stat().st_mtime > asked
+    return keys.stored_key(output) == key if key else stamp(output) not in (0, before)
 
 
 def run(notebook: Path, output: Path, parameters: dict[str, object], key: str = "") -> int:
@@ -119,10 +121,10 @@ def run(notebook: Path, output: Path, parameters: dict[str, object], key: str = 
         parameters: what it is run with.
         key: of all that it depends on (``keys.runs``); "" for what is always run again.
     """
-    name, asked = notebook.stem, time.time()
+    name, before = notebook.stem, stamp(output)
     try:
         with locked(output, name):
-            if made_meanwhile(output, key, asked):
+            if made_meanwhile(output, key, before):
                 print(f"{name}: the other build has made it", file=sys.stderr)
                 return 0
             taken, data = check(notebook, parameters)

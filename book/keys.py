@@ -19,6 +19,7 @@ SHOWS_ROWS = re.compile(
     r"\bpublished\.(our_rows|all_rows|has_rows|committed|full_scale|ablations|adbench|from_scores|about|results_file)\b"
     r"|\b(ranking|ledger)\."
 )
+CODE = (".py", ".toml")  # what the modules are made of; a toml says what the paper's tables are
 LENGTH = 8  # of a checksum in a folder's name
 
 
@@ -66,6 +67,9 @@ def told(command: Callable[[], int]) -> int:
     except OSError as error:
         print(f"error: {error}; what was finished is kept, and the same command goes on", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, and the same command goes on", file=sys.stderr)
+        return 130
 
 
 def asked(dataset: str, datasets: str, label: str, profile: str, params: str) -> Asked:
@@ -138,7 +142,9 @@ def digest(paths: Iterable[Path], root: Path = ROOT) -> str:
 
 def module_files(root: Path = ROOT) -> list[Path]:
     """Return the files that every chapter depends on: code, pinned versions and the paper's numbers."""
-    code = [path for folder in ("rapp", "book/rappbook") for path in (root / folder).rglob("*.py")]
+    code = [
+        path for folder in ("rapp", "book/rappbook") for path in (root / folder).rglob("*.*") if path.suffix in CODE
+    ]
     return [*code, root / "book" / "execute.py", root / ".constraints.txt", *(root / "book" / "paper").glob("*")]
 
 
@@ -235,7 +241,7 @@ def site_key(build: Path, names: Iterable[str], root: Path = ROOT) -> str:
     notebooks = [path.name for path in (root / "notebooks").glob("*.ipynb")]
     there = [of_runs / name / notebook for name in names for notebook in notebooks]
     there += [path for path in (of_runs / "reruns").glob("*/*.ipynb") if path.name in notebooks]
-    return checksum(*names, digest(there, build), digest(page_files(root), root))
+    return checksum(*names, digest(there, build), digest([*page_files(root), root / "CITATION.cff"], root))
 
 
 def built_key(build: Path) -> str:

@@ -89,7 +89,8 @@ def _about(content: dict, notebook: Path) -> str:
             for name in ("dataset", "label", "profile")
             if name in more
         ]
-        rest = [f"PARAMS={shlex.quote(' '.join(f'{name}={value}' for name, value in more.items()))}"] if more else []
+        params = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in more.items())
+        rest = [f"PARAMS={shlex.quote(params)}"] if more else []
         command = ["make", "rerun", f"NOTEBOOK={notebook.stem[:2]}", *named, *rest]
     else:
         words = [f"-p {name} {shlex.quote(str(value))}" for name, value in more.items()]

@@ -32,7 +32,8 @@ def chapter(name: str) -> Path:
 def folder_name(notebook: Path, parameters: dict[str, object]) -> str:
     """The name of a rerun's folder, made of its parameters: ``02-fashion-mnist-quick-target-8-epochs-30``.
 
-    A table's has a checksum of its path and label in it: there may be another of this name in another folder.
+    A table's has a checksum of its path and label in it: there may be another of this name in another folder. So has a
+    name of parameters that no folder's name can spell.
     """
     shown = [notebook.stem[:2]]
     for name, value in parameters.items():
@@ -40,7 +41,8 @@ def folder_name(notebook: Path, parameters: dict[str, object]) -> str:
         if name == "dataset":
             text = keys.folder_name(text, str(parameters.get("label", "")), "", "").rstrip("/")
         shown.append(text if name in ("dataset", "profile") else f"{name}-{text}")
-    return re.sub(r"[^\w.-]+", "_", "-".join(shown))
+    plain = re.sub(r"[^\w.-]+", "_", words := "-".join(shown))
+    return plain if plain == words else f"{plain}-{keys.checksum(words)[: keys.LENGTH]}"
 
 
 def main() -> int:

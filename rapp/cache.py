@@ -144,8 +144,7 @@ def load_if_sound(path: Path, key: str) -> tuple[dict[str, Tensor], dict] | None
         if about.get("key") != key:
             raise DamagedFileError(f"{path} belongs to another model")
     except DamagedFileError as error:
-        aside = path.with_name(path.name + ".damaged")
-        os.replace(path, aside)
+        aside = path.replace(path.with_name(path.name + ".damaged"))
         print(f"rapp: {error}; set aside as {aside.name}, starting afresh", file=sys.stderr, flush=True)
         return None
     return tensors, about

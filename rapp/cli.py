@@ -4,6 +4,7 @@ Exit status: 0 done; 1 the disk or some cells failed; 2 something that was said 
 """
 
 import argparse
+import inspect
 import io
 import os
 import sys
@@ -112,7 +113,9 @@ def add_cells(parser: argparse.ArgumentParser) -> None:
 
 def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
     """The cells that parsed options of ``add_cells`` name; errors as in ``cells.plan``."""
-    a = arguments
+    a, of_plan = arguments, [*inspect.signature(cells.plan).parameters, "data", "name", "model", "x", "is_image"]
+    if wrong := [name for name in parse(a.params) if name in of_plan]:
+        raise ParameterError(f"params: {wrong[0]!r} is no option of a model; --seeds, --model and so on say it")
     return cells.plan(a.profile, a.dataset, a.setting, a.model, a.seeds, a.target, a.contamination, **parse(a.params))
 
 

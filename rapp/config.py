@@ -58,9 +58,10 @@ def parse(pairs: str) -> dict[str, object]:
         if name in values:
             raise ParameterError(f"PARAMS: {pair!r} is the second value of {name}; say one")
         try:
-            values[name] = ast.literal_eval(text)
+            value = ast.literal_eval(text)
         except (ValueError, SyntaxError, TypeError):
-            values[name] = text
+            value = text
+        values[name] = tuple(value) if isinstance(value, list) else value
     return values
 
 
@@ -117,7 +118,11 @@ class TrainingConfig:
                 raise ValueError(f"{name}={value!r} must be a whole number of at least {low}{why.get(name, '')}")
             object.__setattr__(self, name, int(value))  # NumPy's integers are none to JSON
         if self.hidden is not None:
-            if len(self.hidden) != self.n_layers - 1 or not all(is_whole(width) and width > 0 for width in self.hidden):
+            if (
+                not isinstance(self.hidden, tuple | list)
+                or len(self.hidden) != self.n_layers - 1
+                or not all(is_whole(width) and width > 0 for width in self.hidden)
+            ):
                 raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
             object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         if not (isinstance(self.lr, Real) and 0 < self.lr < math.inf):
@@ -136,7 +141,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = next(device for device, there in present.items() if there)
     if not present[name]:
-        raise ValueError(f"device={name!r} is not present on this machine; use 'auto' or 'cpu'")
+        raise ParameterError(f"device={name!r} is not present on this machine; use 'auto' or 'cpu'")
     return torch.device(name)
 
 

@@ -70,8 +70,7 @@ def _matters(module: nn.Module) -> bool:
     if getattr(module, "track_running_stats", True) is False:
         return False  # a normalisation that treats training and eval mode alike
     learns = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    asks = _asks(type(module))  # type: ignore[arg-type]
-    return asks or bool(learns and not [*module.children()])
+    return _asks(type(module)) or bool(learns and not [*module.children()])  # type: ignore[arg-type]
 
 
 @functools.cache

@@ -20,7 +20,7 @@ Examples:
     0    ae   0.5  0.354      2
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -92,29 +92,16 @@ def in_words(values: ArrayLike) -> str:
     return f"**{values.mean():.3f}**" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
 
 
-def bootstrap_interval(
-    is_novel: ArrayLike,
-    scores: ArrayLike,
-    level: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
-    metric: Callable[[ArrayLike, ArrayLike], float] = auroc,
-) -> tuple[float, float]:
-    """Percentile interval of a metric over resampled test sets (normal and novel resampled apart).
+def bootstrap_interval(is_novel: ArrayLike, scores: ArrayLike, n_resamples: int = 1000) -> tuple[float, float]:
+    """The interval that holds 95 % of the AUROCs over resampled test sets (normal and novel resampled apart).
 
-    It covers what the size of the test set leaves open, and nothing of seeds, splits or training.
-
-    Args:
-        is_novel, scores: (N,) each, as for ``auroc``; so are the errors.
-        level: share of the resampled values that the interval holds.
-        n_resamples: how many test sets are drawn.
-        seed: decides which.
-        metric: of such a pair, ``auroc`` or ``aupr``.
+    It covers what the size of the test set leaves open, and nothing of seeds, splits or training. ``is_novel`` and
+    ``scores``, (N,) each, are as for ``auroc``, and so are the errors; ``n_resamples`` sets are drawn, always the same.
     """
     is_novel, scores = _checked(is_novel, scores)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     normal, novel = np.flatnonzero(~is_novel), np.flatnonzero(is_novel)
     samples = (np.append(rng.choice(normal, len(normal)), rng.choice(novel, len(novel))) for _ in range(n_resamples))
-    values = [metric(is_novel[rows], scores[rows]) for rows in samples]
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    values = [auroc(is_novel[rows], scores[rows]) for rows in samples]
+    low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)

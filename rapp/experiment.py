@@ -74,16 +74,11 @@ class Trial:
     def rows(self) -> pd.DataFrame:
         """A tidy row per score."""
         common = {
-            "dataset": self.data.name,
-            "setting": self.cell.setting,
-            "contamination": self.cell.contamination,
-            "target": self.cell.target,
-            "model": self.cell.config.model,
-            "seed": self.cell.seed,
-            "epochs": self.cell.config.epochs,
-            "n_train": len(self.split.train),
+            "dataset": self.data.name, "setting": self.cell.setting, "contamination": self.cell.contamination,
+            "target": self.cell.target, "model": self.cell.config.model, "seed": self.cell.seed,
+            "epochs": self.cell.config.epochs, "n_train": len(self.split.train),
             "seconds": round(self.detector.seconds, 1),
-        }
+        }  # fmt: skip
         auprs = [evaluation.aupr(self.split.is_novel, values) for values in self.scores.values()]
         return pd.DataFrame({**common, "score": [*self.scores], "auroc": [*self.aurocs().values()], "aupr": auprs})
 

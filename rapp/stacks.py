@@ -231,12 +231,18 @@ class _Cached:
             return
         self.key = model_key(x_train, x_val, run.config, run.seed, size)
         self.done, self.checkpoint = cache_files(self.key, cache)
-        found = load_if_sound(self.done, self.key)
-        if found and all(under(f"kept.{epoch}.", found[0]) for epoch in run.marks):
-            best = {name: value for name, value in found[0].items() if not name.startswith("kept.")}
-            run.restore_results(best, *found)
-        elif found := load_if_sound(self.checkpoint, self.key):
-            run.restore(*found)
+        for path in (self.done, self.checkpoint):
+            if not (found := load_if_sound(path, self.key)):
+                continue
+            behind = [epoch for epoch in run.marks if epoch <= len(found[1]["history"])]
+            if not all(under(f"kept.{epoch}.", found[0]) for epoch in behind):
+                continue  # that run was not asked to keep these, and cannot give them any more
+            if path == self.checkpoint:
+                run.restore(*found)
+            else:
+                best = {name: value for name, value in found[0].items() if not name.startswith("kept.")}
+                run.restore_results(best, *found)
+            break
 
     def save(self) -> None:
         """Write a checkpoint or, after the last epoch, the result."""

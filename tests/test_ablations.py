@@ -90,6 +90,20 @@ def test_a_table_has_its_input_in_the_pathway_and_fewer_choices(entry, blobs, mo
     assert left_out == {"Adam of the AAE's generator", "bottleneck", "pixels"}
 
 
+def test_a_variant_with_other_pixels_is_scored(blobs, monkeypatch):
+    low = blobs.x.min()
+    images = replace(
+        blobs, x=((blobs.x - low) / (blobs.x.max() - low)).astype(np.float32), image_shape=(1, blobs.x.shape[1])
+    )
+    monkeypatch.setitem(LOADERS, "blobs", lambda _: images)
+    cells.data_of.cache_clear()
+    (pixels,) = (variant for variant in ablations.TRAINED if variant.factor == "pixels")
+    rows = pd.DataFrame(ablations.run(cells.GridCell("tiny", "blobs", Cell(TINY, "1")), pixels))
+    cells.data_of.cache_clear()
+    assert set(rows["score"]) == set(SCORES)
+    assert rows["auroc"].between(0, 1).all()
+
+
 @pytest.fixture
 def changed(entry, monkeypatch):
     """Each variant's run as it stands before its first epoch, by what is changed."""

@@ -89,6 +89,7 @@ ROWS = ["04_base_models", "10_tables", "12_ranks"]
         (".constraints.txt", ALL),
         ("book/paper/table2.csv", ALL),
         ("rapp/a_new_one.py", ALL),
+        ("rapp/data/paper.toml", ALL),  # names and sources that pages print
         ("book/results/quick.csv", ROWS),
         ("book/results/scores/vae.csv.gz", ROWS),
         ("book/results/a_new_one.csv", ROWS),
@@ -104,6 +105,7 @@ def test_a_change_makes_what_depends_on_it_stale_and_nothing_else(project, file,
     make_all(runs(project))
     assert stale(runs(project)) == []
     path = project / file
+    path.parent.mkdir(exist_ok=True)
     before = path.read_text() if path.exists() else ""
     path.write_text(before + "\n")
     assert stale(runs(project)) == names
@@ -241,6 +243,7 @@ def test_the_chapters_of_this_book():
         ("book/rappbook/__pycache__/x", False),
         ("book/.x.swp", False),
         ("rapp/pathway.py", False),
+        ("CITATION.cff", True),  # it is in every page's head
     ],
 )
 def test_the_site_depends_on_its_pages_and_executed_notebooks(project, file, changes):

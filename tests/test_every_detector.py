@@ -129,6 +129,13 @@ def test_wrong_options_are_named(name):
             detectors.make(name, epochs=-1)
 
 
+def test_a_disk_that_fails_after_training_loses_no_model(digits, tmp_path, capsys):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    detector = make("deep-svdd", epochs=1, pretrain_epochs=1).fit(*digits[:2], seed=0, cache=tmp_path / "cache")
+    assert "this model is not kept" in capsys.readouterr().err
+    assert np.isfinite(detector.scores(digits[1])["score"]).all()
+
+
 @every
 def test_a_grid_cell_of_it(name, tmp_path):
     data = load("digits")

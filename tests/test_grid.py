@@ -2,6 +2,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from rapp import cache, cli, stacks
-from rapp.config import ParameterError, TrainingConfig
+from rapp.config import ParameterError, TrainingConfig, parse
 from rapp.data import LOADERS
 from rapp.data.images import CHECKSUMS
 from rapp.detectors.autoencoder import PathwayDetector
@@ -69,6 +70,33 @@ def test_force_does_finished_cells_again(entries, tmp_path, monkeypatch):
     monkeypatch.setattr(Stack, "epoch", lambda self: steps.append(1) or epoch(self))
     runner.run(entries[:1], tmp_path, force=True)
     assert len(steps) == TINY.epochs
+
+
+def test_scores_that_are_asked_for_later_are_made_and_of_two_files_the_newest_counts(entries, tmp_path):
+    runner.run(entries[:1], tmp_path)
+    assert list(cells.kept_scores(tmp_path)) == []
+    asked = replace(entries[0], keeps_scores=True)
+    runner.run([asked], tmp_path)
+    ((name, text),) = cells.kept_scores(tmp_path)
+    assert name == asked.id
+    longer = replace(asked, cell=replace(asked.cell, config=replace(asked.cell.config, epochs=4)))  # the same id
+    runner.run([longer], tmp_path / "b")
+    path = tmp_path / "b" / longer.file
+    for file, seconds in ((tmp_path / asked.file, 10), (path, 20)):
+        os.utime(file, (seconds, seconds))
+    shutil.copytree(tmp_path / "b", tmp_path / "c")
+    moved = (tmp_path / asked.file).with_name(path.name)
+    shutil.copy2(path, moved)
+    assert set(cells.collect(tmp_path / "tiny")["epochs"]) == {4}
+    os.utime(moved, (5, 5))
+    assert set(cells.collect(tmp_path / "tiny")["epochs"]) == {TINY.epochs}
+    assert list(cells.kept_scores(tmp_path / "tiny")) == [(name, text)]
+
+
+def test_a_tuple_is_one_word_of_an_id(entries):
+    cell = replace(entries[0], changes=(("hidden", (32, 16)), ("epochs", 3)))
+    words = cell.label.partition(" ")[2]
+    assert parse(words) == dict(cell.changes)
 
 
 def test_a_cell_that_raises_is_recorded_and_the_others_go_on(entries, tmp_path, monkeypatch, capsys):
@@ -269,6 +297,16 @@ def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, mo
         (["--dataset", "digits", "--params", "epochs=-1"], "epochs=-1"),
         (["--dataset", "digits", "--workers", "-1"], "workers=-1"),
         (["--dataset", "digits", "--out", __file__], f"out={__file__}"),
+        (["--dataset", "digits", "--params", "seeds=3"], "'seeds'"),
+        (["--dataset", "digits", "--params", "model=vae"], "'model'"),
+        (["--dataset", "digits", "--params", "name=1"], "'name'"),
+        (["--dataset", "digits", "--params", "hidden=5"], "hidden=5"),
+        (["--dataset", "digits", "--params", "hidden=[32,16]"], "hidden=(32, 16)"),
+        (["--dataset", "digits", "--model", "deep-svdd", "--params", "lr=fast"], "lr='fast'"),
+        (["--dataset", "digits", "--model", "anogan", "--params", "search_lr=abc"], "search_lr='abc'"),
+        (["--dataset", "digits", "--model", "pca", "--params", "n_components=0"], "n_components=0"),
+        (["--dataset", "digits", "--contamination", "0", "0.9"], "novel rows"),
+        (["--dataset", "fixed", "--setting", "unimodal", "--target", "nonsense"], "'nonsense'"),
     ):
         assert cli.main(["run", *words]) == 2
         said = capsys.readouterr().err.splitlines()

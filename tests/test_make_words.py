@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -74,6 +75,14 @@ def test_clean_deletes_the_folder_that_was_named_and_no_other(typed, tmp_path, n
     assert typed("clean", BUILD=tmp_path / name)[0].returncode == 0
     kept = {str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*")}
     assert kept == {"cache", "cache/data", "cache/data/steel"}  # somebody fetched that by hand
+
+
+def test_reruns_whose_words_a_folder_cannot_spell_share_none():
+    words = [{"target": ">50K"}, {"target": "<=50K"}, {"others": "a b"}, {"others": "a_b"}, {"target": "50K"}]
+    names = [rerun.folder_name(ROOT / "notebooks" / "03_rapp.ipynb", {"dataset": "digits"} | each) for each in words]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[\w.-]+", name) for name in names)
+    assert names[-1] == "03-digits-target-50K"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -114,6 +114,21 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(tmp_path, monkeypatch, interru
         assert all(same(a.earlier[epochs], b.earlier[epochs]) for epochs in (1, 4))
 
 
+def test_a_checkpoint_that_lies_behind_a_mark_is_not_gone_on_with(tmp_path, monkeypatch, interrupted):
+    config = replace(EXACT, epochs=5)
+    monkeypatch.setattr(stacks, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(stacks, "CHECKPOINT_SHARE", float("inf"))
+    interrupted(Stack)
+    with pytest.raises(KeyboardInterrupt):
+        train_stack(INPUTS, config, tmp_path, progress=False, fill=4)  # was not asked to keep the first epoch's
+    assert any(tmp_path.glob("*.checkpoint.safetensors"))
+    asked = train_stack(INPUTS, config, tmp_path, progress=False, fill=4, marks=(1,))
+    expected = train_stack(INPUTS, config, progress=False, fill=4, marks=(1,))
+    for a, b in zip(asked, expected, strict=True):
+        assert same(a, b)
+        assert same(a.earlier[1], b.earlier[1])
+
+
 @pytest.mark.slow
 def test_the_adversarial_part_pushes_codes_towards_the_prior():
     x = 4 + torch.randn(640, 24, generator=torch.Generator().manual_seed(1))

@@ -175,7 +175,8 @@ def train_all(
     by_input: dict[int, Trained] = {}
     for i, stack in enumerate(stacks):
         for members, whole in zip(stack.runs, results.get(i) or stack.train(cache, progress), strict=True):
-            by_input |= {member: whole.earlier.get(configs[member].epochs, whole) for member in members}
+            of_epochs = {**whole.earlier, whole.config.epochs: whole}
+            by_input |= {member: of_epochs[configs[member].epochs] for member in members}
     return [by_input[i] for i in range(len(inputs))]
 
 

@@ -40,8 +40,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         image_shape: (height, width) of the rows, flattened, or None for a table's.
 
     Attributes:
-        seconds: time of training, wherever and whenever it ran.
-        where: device it was trained on.
+        seconds, where: time of training, wherever and whenever it ran; device it was trained on.
         best_epoch: the epoch whose weights are kept, counted from 1; 0 where there is no such choice.
         val_error: reconstruction error of the validation rows, by which that epoch was chosen; NaN where there is none.
         stack: how many networks were trained side by side.
@@ -56,9 +55,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
-            setattr(self, option.name, plain(getattr(self, option.name)))
+            setattr(self, option.name, value := plain(getattr(self, option.name)))
+            if option.type is float and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise ValueError(f"{option.name}={value!r} must be a number")
         for name, least in self.COUNTS.items():
-            if not isinstance(value := getattr(self, name), int) or value < least:
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= least):
                 raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
 
     def fit(
@@ -98,10 +100,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         progress: bool = True,
         fill: int = 0,
     ) -> None:
-        """Fit several detectors of this class, each on its own (train, validation, seed).
+        """Fit several detectors of this class, each on its own rows (train, validation, seed).
 
         Args:
-            detectors, rows: equally many; each of the rows is (train, validation, seed).
             cache, progress: as for ``fit``.
             fill: for detectors that train as a stack: 0 for stacks of the usual size; else one stack of all of them,
                 which copies fill up to ``fill`` networks.
@@ -153,11 +154,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """The threshold minus the method's own score, (N,): higher = more normal, below 0 = novel.
 
         The threshold is ``calibration.threshold`` of the validation rows' scores: approximate where these rows have
-        chosen anything else, as the epoch of a network.
-
-        Args:
-            X: (N, n_features).
-            false_alarm_rate: share of normal rows that may be called novel, in (0, 1).
+        chosen anything else, as the epoch of a network. X is (N, n_features), and false_alarm_rate the share of normal
+        rows that may be called novel, in (0, 1).
 
         Raises:
             ValueError: there are too few validation rows for this rate; and as ``scores``.
@@ -224,7 +222,7 @@ class Deep(Detector):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.lr > 0:
+        if self.lr <= 0:
             raise ValueError(f"lr={self.lr!r} must be a positive number")
 
     @abstractmethod
@@ -258,9 +256,11 @@ class Deep(Detector):
                 seconds = time.perf_counter() - start
                 if not all(value.isfinite().all() for value in self.net.state_dict().values()):
                     raise FloatingPointError(f"training diverged; try an lr below {self.lr}")
-                if path:
-                    about = {"key": key, "history": self.history, "seconds": seconds, "detector": repr(self)}
-                    save_tensors(path, self.net.state_dict(), about)
+                about = {"key": key, "history": self.history, "seconds": seconds, "detector": repr(self)}
+                try:
+                    save_tensors(path, self.net.state_dict(), about) if path else None
+                except OSError as error:  # such as a full disk; what was trained is not lost with it
+                    say(f"{error}: this model is not kept")
         self.net.eval()
         return seconds
 

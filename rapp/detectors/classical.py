@@ -50,6 +50,8 @@ class PCAReconstruction(Detector):
 
     n_components: int | None = 20
 
+    COUNTS: ClassVar[dict[str, int]] = {"n_components": 1}
+
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
         width = bottleneck(train) if self.n_components is None else self.n_components
         self._pca = PCA(min(width, len(train), train.shape[1] - 1), random_state=seed).fit(train)

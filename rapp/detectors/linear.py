@@ -48,6 +48,8 @@ class LinearAutoencoder(Deep):
     """
 
     n_components: int | None = 20
+
+    COUNTS: ClassVar[dict[str, int]] = Deep.COUNTS | {"n_components": 1}
     epochs: int = 200
     batch: int = 64
     lr: float = 1e-2

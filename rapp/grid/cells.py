@@ -83,7 +83,7 @@ class GridCell:
 
 def _text(changes: Iterable[tuple[str, object]]) -> str:
     """Changes in the form of PARAMS: "epochs=30 batch=64"."""
-    return " ".join(f"{name}={value}" for name, value in changes)
+    return " ".join(f"{name}={value}".replace(", ", ",") for name, value in changes)  # a tuple is one word
 
 
 def _options(changes: Iterable[tuple[str, object]]) -> str:
@@ -147,7 +147,8 @@ def plan(
         configs = [detectors.config_for(profile, rows, model, **changes) for model in models]
         is_pair = "+" in dataset
         fixed = [rows.normal] if rows.normal else rows.classes[1:] if is_pair else []
-        chosen = fixed or ([rows.target(target) for target in targets] if targets else rows.classes)
+        wanted = [rows.target(target) for target in targets or ()]  # an unknown one is an error, wherever
+        chosen = fixed or wanted or rows.classes
         for setting in ["out-of-distribution"] if is_pair else settings:
             if rows.normal and setting != "unimodal":
                 say(f"{dataset} has a fixed normal class, {rows.normal!r}: no {setting} cells")
@@ -159,6 +160,12 @@ def plan(
                 for target in chosen
                 for seed in range(seeds)
             ]
+        try:
+            for cell in {grid_cell.cell for grid_cell in grid_cells if grid_cell.dataset == dataset}:
+                if cell.contamination and cell.seed == 0:
+                    cell.split(rows)
+        except ValueError as error:  # more novel rows to hide than there are
+            raise ParameterError(f"{dataset}: {error}") from error
     if not grid_cells:
         raise ParameterError(f"setting={' '.join(settings)} leaves no cell of {' '.join(names)}; say unimodal")
     return grid_cells
@@ -228,6 +235,8 @@ def is_done(path: Path, grid_cell: GridCell) -> bool:
     if not result or not result.get("rows"):
         return False
     row = result["rows"][0]
+    if grid_cell.keeps_scores and "scores" not in result:
+        return False
     return row.get("recipe", 0) == grid_cell.recipe and row["data_sha256"] == _checksum_of(grid_cell.dataset)
 
 
@@ -239,9 +248,9 @@ def collect(*folders: Path) -> pd.DataFrame:
 
 
 def _results(*folders: Path) -> Iterator[dict]:
-    """Yield the content of the files of finished cells under some folders; other files are not touched."""
+    """Yield the content of the files of finished cells under some folders, the newest first; others are not touched."""
     for folder in folders:
-        for path in sorted(folder.rglob("*.json")):
+        for path in sorted(folder.rglob("*.json"), key=lambda path: (-path.stat().st_mtime_ns, path)):
             result = read(path) if FILE.fullmatch(path.name) else None
             if result and "rows" in result:
                 yield result
@@ -269,11 +278,14 @@ def ids(rows: pd.DataFrame) -> list[str]:
 def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
     """Yield each finished cell's id and kept scores; these are a CSV text: row, is_novel, a column per score.
 
-    Contaminated cells are left out, for an id does not name the share.
+    A cell that several folders hold counts once, as in ``collect``. Contaminated cells are left out, for an id does not
+    name the share.
     """
+    kept: dict[str, str] = {}
     for result in _results(*folders):
         if "scores" in result and not result["rows"][0].get("contamination"):
-            yield ids(completed(pd.DataFrame(result["rows"][:1])))[0], result["scores"]
+            kept.setdefault(ids(completed(pd.DataFrame(result["rows"][:1])))[0], result["scores"])
+    yield from kept.items()
 
 
 def lock(folder: Path) -> TextIO:

@@ -157,6 +157,7 @@ def run(
     Returns:
         The cells that failed, with their errors.
     """
+    folder = folder.resolve()  # a worker may run elsewhere
     checkpoints = folder / ".checkpoints" if importlib.util.find_spec("safetensors") else None
     if checkpoints is None:
         say("safetensors is not installed: a stack that is interrupted starts again")
