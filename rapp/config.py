@@ -58,10 +58,9 @@ def parse(pairs: str) -> dict[str, object]:
         if name in values:
             raise ParameterError(f"PARAMS: {pair!r} is the second value of {name}; say one")
         try:
-            value = ast.literal_eval(text)
+            values[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError, TypeError):
-            value = text
-        values[name] = tuple(value) if isinstance(value, list) else value
+            values[name] = text
     return values
 
 

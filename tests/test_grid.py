@@ -301,7 +301,7 @@ def test_plan_refuses_what_is_not_there_and_knows_fixed_normal_classes(blobs, mo
         (["--dataset", "digits", "--params", "model=vae"], "'model'"),
         (["--dataset", "digits", "--params", "name=1"], "'name'"),
         (["--dataset", "digits", "--params", "hidden=5"], "hidden=5"),
-        (["--dataset", "digits", "--params", "hidden=[32,16]"], "hidden=(32, 16)"),
+        (["--dataset", "digits", "--params", "hidden=[32,16]"], "hidden=[32, 16]"),
         (["--dataset", "digits", "--model", "deep-svdd", "--params", "lr=fast"], "lr='fast'"),
         (["--dataset", "digits", "--model", "anogan", "--params", "search_lr=abc"], "search_lr='abc'"),
         (["--dataset", "digits", "--model", "pca", "--params", "n_components=0"], "n_components=0"),

@@ -141,7 +141,8 @@ def plan(
         ParameterError, data.DataError: naming the value and what is allowed.
     """
     _check(names, settings, seeds, contaminations)
-    grid_cells, pairs = [], tuple(changes.items())
+    grid_cells = []
+    pairs = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in changes.items())
     for dataset in names:
         rows = data_of(dataset)
         configs = [detectors.config_for(profile, rows, model, **changes) for model in models]
@@ -285,7 +286,7 @@ def kept_scores(*folders: Path) -> Iterator[tuple[str, str]]:
     for result in _results(*folders):
         if "scores" in result and not result["rows"][0].get("contamination"):
             kept.setdefault(ids(completed(pd.DataFrame(result["rows"][:1])))[0], result["scores"])
-    yield from kept.items()
+    yield from sorted(kept.items())
 
 
 def lock(folder: Path) -> TextIO:
