@@ -132,7 +132,7 @@ def replication_filled(text: str) -> str:
     of_run = [name for name in cells.KEY if name != "changes"] + ["options", "precision", "device", "commit"]
     runs = rows.sort_values("epochs").drop_duplicates(of_run, keep="last")  # scored on its way, it stands in several
     hours = runs.groupby("device")["seconds"].agg(["size", "sum"])
-    told = [f"{n:,} trainings on {where}, about {s / 3600:,.0f} hours" for where, n, s in hours.itertuples()]
+    told = [f"{n:,} trainings on {where}, about {s / 3600:,.1f} hours" for where, n, s in hours.itertuples()]
     cost = f"The published rows of the paper's profile: {'; '.join(told)} (one after the other, on shared machines)."
     sizes = [f"{name.upper()} {sum(p.numel() for p in kind(784).parameters()):,}" for name, kind in MODELS.items()]
     line = made.by(replication_filled, "results/table2.csv, paper/table2.csv", "<code>make rows</code>, then make book")

@@ -132,5 +132,5 @@ def test_the_replication_statement_keeps_its_sections_when_it_is_filled():
     filled = site.replication_filled(text)
     outside = re.sub(r"^(`{3,}).*?^\1`*$", "", filled, flags=re.M | re.S)
     assert re.findall(r"^## .*$", outside, re.M) == re.findall(r"^## .*$", text, re.M)
-    assert re.search(r"\d trainings on \w+, about [\d,]+ hours", outside)
+    assert re.search(r"\d trainings on \w+, about [\d,.]+ hours", outside)
     assert "{{" not in outside
