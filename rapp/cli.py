@@ -114,9 +114,10 @@ def add_cells(parser: argparse.ArgumentParser) -> None:
 def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
     """The cells that parsed options of ``add_cells`` name; errors as in ``cells.plan``."""
     a, of_plan = arguments, [*inspect.signature(cells.plan).parameters, "data", "name", "model", "x", "is_image"]
-    if wrong := [name for name in parse(a.params) if name in of_plan]:
+    changes = parse(a.params)
+    if wrong := [name for name in changes if name in of_plan]:
         raise ParameterError(f"params: {wrong[0]!r} is no option of a model; --seeds, --model and so on say it")
-    return cells.plan(a.profile, a.dataset, a.setting, a.model, a.seeds, a.target, a.contamination, **parse(a.params))
+    return cells.plan(a.profile, a.dataset, a.setting, a.model, a.seeds, a.target, a.contamination, **changes)
 
 
 def _fit(arguments: argparse.Namespace) -> int:

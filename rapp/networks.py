@@ -104,9 +104,8 @@ def chunks(x: object, size: int, weights: Sequence[Tensor], ordered: bool = True
     """
     if isinstance(x, DataLoader):
         batches = x.batch_sampler
-        in_order = all(type(of) is SequentialSampler for of in (x.sampler, getattr(batches, "sampler", x.sampler)))
-        in_order &= hasattr(batches, "sampler") or batches is None
-        if ordered and not (in_order or isinstance(x.dataset, IterableDataset)):
+        samplers = {type(x.sampler), type(getattr(batches, "sampler", batches))}
+        if ordered and not (samplers <= {SequentialSampler, type(None)} or isinstance(x.dataset, IterableDataset)):
             raise ValueError("this DataLoader shuffles, so nobody could tell which score is whose: use shuffle=False")
         if ordered and getattr(batches, "drop_last", False):
             raise ValueError("this DataLoader drops its last rows, so they would have no score: use drop_last=False")

@@ -193,9 +193,7 @@ def _normal(table: str, frame: pd.DataFrame, label: str, normal: str) -> pd.Data
     """The rows of one kind, without the label."""
     if label not in frame.columns:
         raise DataError(f"{table} has no column {label!r}; it has {some(list(frame.columns))}")
-    words = frame.pop(label).dropna().astype(str).str.strip()
-    kinds = without_points(words)
-    normal = dict(zip(words, kinds, strict=True)).get(normal, normal)
+    kinds, normal = without_points(frame.pop(label).dropna().astype(str).str.strip(), normal)
     if normal not in set(kinds):
         raise DataError(f"{table}: no row has {label}={normal!r}; there are {some(sorted(set(kinds)))}")
     chosen = kinds.index[kinds == normal]

@@ -51,10 +51,14 @@ def checked(table: str, column: pd.Series) -> tuple[pd.Series, str]:
     return column, ""
 
 
-def without_points(words: pd.Series) -> pd.Series:
-    """Words (N,) in which whole numbers have no point, if all are plain numbers: 1.0 is class 1, and 01 is not."""
+def without_points(words: pd.Series, normal: str) -> tuple[pd.Series, str]:
+    """Words (N,) in which whole numbers have no point, if all are plain numbers: 1.0 is class 1, and 01 is not.
+
+    Also ``normal`` as it is called then, where it is one of them.
+    """
     is_plain = words.str.fullmatch(r"[-+]?(0|[1-9]\d*)(\.\d+)?").all()
-    return words.str.replace(r"\.0+$", "", regex=True) if is_plain else words
+    kinds = words.str.replace(r"\.0+$", "", regex=True) if is_plain else words
+    return kinds, dict(zip(words, kinds, strict=True)).get(normal, normal)
 
 
 def missing_words(column: pd.Series) -> list[str]:

@@ -104,8 +104,7 @@ def _classes(table: str, column: pd.Series, normal: str) -> tuple[np.ndarray, st
     numbers = pd.to_numeric(y, errors="coerce")
     if numbers.notna().all():
         refuse(table, y, numbers.isin([np.inf, -np.inf]), "an infinite label", "remove or label that row")
-    words, y = y, without_points(y)
-    normal = dict(zip(words, y, strict=True)).get(normal, normal)
+    y, normal = without_points(y, normal)
     counts = y.value_counts()
     if len(counts) == 1:
         raise DataError(f"{table}: label column {name!r} has one class ({counts.index[0]!r}); at least two are needed")

@@ -162,8 +162,8 @@ def plan(
                 for seed in range(seeds)
             ]
         try:
-            for cell in {grid_cell.cell for grid_cell in grid_cells if grid_cell.dataset == dataset}:
-                if cell.contamination and cell.seed == 0:
+            for cell in (grid_cell.cell for grid_cell in grid_cells if grid_cell.dataset == dataset):
+                if cell.contamination and cell.seed == 0 and cell.config == configs[0]:  # each split once
                     cell.split(rows)
         except ValueError as error:  # more novel rows to hide than there are
             raise ParameterError(f"{dataset}: {error}") from error
