@@ -97,7 +97,7 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         setting, dataset (the paper's name), model, one, other, paper, ours, error (twice the standard error of ours,
-        paired by seed; NaN with one seed), epochs, clear (ours exceeds it); of a part of the data, ours is NaN.
+        paired by seed; NaN with one seed), epochs, clear (ours exceeds it); of a part of data or classes, ours is NaN.
     """
     table = table2(rows)
     table["ours"] = table["ours"].mask(table["partial"])
