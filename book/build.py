@@ -128,7 +128,7 @@ def status(notebooks: list[Path]) -> str:
 def replication_filled(text: str) -> str:
     """The replication statement with verdicts, cost and sizes in their places."""
     rows = published.our_rows("paper")
-    judged = ledger.judged(rows)[["claim", "verdict", "evidence"]].to_markdown(index=False)
+    judged = "\n\n".join(part.to_markdown(index=False) for part in ledger.judged(rows))
     of_run = [name for name in cells.KEY if name != "changes"] + ["options", "precision", "device", "commit"]
     runs = rows.sort_values("epochs").drop_duplicates(of_run, keep="last")  # scored on its way, it stands in several
     hours = runs.groupby("device")["seconds"].agg(["size", "sum"])

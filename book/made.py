@@ -129,7 +129,7 @@ def _line(cell: dict, notebook: Path, about: str, page: str = "") -> str:
 def details(said: str, code: str = "") -> str:
     """The line: HTML that says what made an output, and code that the page does not show elsewhere."""
     shown = f"<pre>{html.escape(code)}</pre>" if code else ""
-    return f'<details class="rapp-made"><summary>made by</summary><p>{said}</p>{shown}</details>'
+    return f'<details class="rapp-made"><summary>how this was made</summary><p>{said}</p>{shown}</details>'
 
 
 def elsewhere(cell: dict, notebook: Path) -> str:

@@ -312,7 +312,7 @@ def test_every_output_says_what_made_it(book):
     for notebook in (book / "html" / "_sources").glob("*.ipynb"):
         text = (book / "html" / f"{notebook.stem}.html").read_text()
         cells = {cell.id: cell for cell in nbformat.read(notebook, as_version=4).cells}
-        lines = re.findall(r'<summary>made by</summary><p>Cell <code>([^<]+)</code> of <a href="([^"]+)"', text)
+        lines = re.findall(r'this was made</summary><p>Cell <code>([^<]+)</code> of <a href="([^"]+)"', text)
         assert lines, notebook.stem
         for cell, source in lines:
             assert cells[cell].outputs

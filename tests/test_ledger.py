@@ -30,40 +30,50 @@ def rows():
     return pd.DataFrame(made)
 
 
+def line_of(rows, claim):
+    """The line of the ledger whose claim has these words."""
+    return next(line for part in ledger.judged(rows) for _, line in part.iterrows() if claim in line["claim"])
+
+
 def test_without_rows_every_claim_is_pending(rows):
-    assert ledger.judged(rows.head(0))["verdict"].unique().tolist() == ["pending"]
+    for part in ledger.judged(rows.head(0)):
+        assert part["verdict"].unique().tolist() == ["pending"]
+
+
+def test_every_case_of_a_claim_is_counted_once(rows):
+    _, of_table2 = ledger.judged(rows[(rows["seed"] == 0) | (rows["dataset"] != "mnist")])
+    assert of_table2[list(ledger.CASES)].sum(axis=1).tolist() == of_table2["cases"].tolist()
+    assert of_table2["one seed"].gt(0).any()
+    assert of_table2[of_table2["claim"].str.contains("NAP .*reconstruction error")]["cases"].sum() == 45
 
 
 def test_the_papers_own_numbers_reproduce_the_paper(rows):
-    found = ledger.judged(rows).set_index("claim")
-    gains = found[found.index.str.contains("reconstruction error, wherever|means of Table 2")]
+    _, of_table2 = ledger.judged(rows)
+    gains = of_table2[of_table2["claim"].str.contains("reconstruction error|the mean within")]
     assert gains["verdict"].unique().tolist() == ["reproduced"]
-    assert found.filter(like="lifts the VAE", axis=0)["verdict"].item() == "reproduced"
-    assert found.filter(like="worse than a coin", axis=0)["verdict"].item() == "not reproduced"  # these are means
+    assert line_of(rows, "lifts the VAE")["verdict"] == "reproduced"
+    assert line_of(rows, "worse than a coin")["verdict"] == "not reproduced"  # these are means
 
 
 def test_images_that_were_trained_for_fewer_epochs_are_judged_so_far(rows):
     images = rows["dataset"].isin(["mnist", "fashion-mnist"])
     rows.loc[images, "epochs"] = np.where(rows.loc[images, "setting"] == "unimodal", 40, 6)
-    found = ledger.judged(rows).set_index("claim")
-    of_images = found.loc["The means of Table 2 for images, within 0.02 with twice our standard error"]
+    of_images = line_of(rows, "images: the mean within 0.02")
     assert of_images["verdict"] == "reproduced so far"
-    assert of_images["evidence"].endswith("(trained for 6 to 40 epochs; the profile has 100)")
-    assert (
-        found.loc["The means of Table 2 for tables, within 0.05 with twice our standard error", "verdict"]
-        == "reproduced"
-    )
+    assert of_images["epochs"] == "6 to 40"
+    assert line_of(rows, "tables: the mean within 0.05")["verdict"] == "reproduced"
     for claim in ("lifts the VAE", "worse than a coin"):
-        line = found.filter(like=claim, axis=0).iloc[0]
+        line = line_of(rows, claim)
         assert line["verdict"].endswith(" so far")
-        assert line["evidence"].endswith("(trained for 6 epochs; the profile has 100)")
+        assert line["evidence"].endswith("; 6 epochs")
 
 
 def test_claims_on_one_digit_take_the_rows_that_the_table_takes(rows):
     shorter = rows.assign(epochs=6, auroc=0.1, changes="epochs=6 precision=bfloat16", precision="bfloat16")
     same_length = rows.assign(auroc=0.1, changes="precision=bfloat16", precision="bfloat16")
     mixed = pd.concat([shorter, rows, same_length])
-    pd.testing.assert_frame_equal(ledger.judged(mixed), ledger.judged(rows))
+    for ours, alone in zip(ledger.judged(mixed), ledger.judged(rows), strict=True):
+        pd.testing.assert_frame_equal(ours, alone)
     pd.testing.assert_frame_equal(paper_tables.table2(mixed), paper_tables.table2(rows))
 
 
@@ -86,25 +96,21 @@ def test_a_mean_has_one_profile_and_whole_seeds(rows):
 
 
 def test_a_mean_of_one_seed_or_with_a_wide_spread_is_not_within(rows):
-    name = "The means of Table 2 for images, within 0.02 with twice our standard error"
-    alone = ledger.judged(rows[rows["seed"] == 0]).set_index("claim").loc[name]
-    assert alone["verdict"] == "pending"
-    assert "of 36 with one seed 36 differ by less, which proves nothing" in alone["evidence"]
+    name = "images: the mean within 0.02"
+    alone = line_of(rows[rows["seed"] == 0], name)
+    assert (alone["one seed"], alone["verdict"]) == (36, "pending")
     wide = rows.assign(auroc=rows["auroc"] + np.where(rows["seed"] == 0, 0.03, -0.03))
-    assert ledger.judged(wide).set_index("claim").loc[name, "evidence"].startswith("0 of 36")
+    wide = line_of(wide, name)
+    assert (wide["undecided"], wide["agree"], wide["verdict"]) == (36, 0, "pending")
 
 
 def test_gains_of_one_seed_are_told_and_not_judged(rows):
-    claim = "unimodal: NAP beats reconstruction error, wherever the paper's Table 2 says so"
     mixed = rows[(rows["seed"] == 0) | (rows["dataset"] == "steel")]
-    line = ledger.judged(mixed).set_index("claim").loc[claim]
-    several, alone = line["evidence"].split("; of ")
-    assert several.endswith("that we have with several seeds")
-    assert alone.endswith("agree, which proves nothing; 21 in the paper")
+    line = line_of(mixed, "unimodal: NAP beats reconstruction error")
     steel = paper_tables.table2(mixed).query("dataset == 'STL' and setting == 'unimodal'")
     wide = steel.pivot(index="model", columns="score", values="paper")
     wins = int((wide["nap"] > wide["recon"]).sum())
-    assert several.startswith(f"{wins} of {wins} " if wins else "none ")
+    assert (line["cases"], line["agree"], line["disagree"], line["one seed"]) == (21, wins, 0, 21 - wins)
     assert line["verdict"] == ("reproduced so far" if wins else "pending")
 
 
@@ -116,9 +122,8 @@ def test_runs_of_one_class_tell_their_spread_or_that_there_is_one(rows):
     assert table["runs"].to_dict() == {"AE": 2, "VAE": 1, "AAE": 2}
     assert table.loc["AE", "NAP"].split() == ["0.600", "±", f"{np.std([0.5, 0.7], ddof=1):.3f}"]
     assert table.loc["VAE", "NAP"] == "0.965"
-    line = ledger.judged(rows[(rows["model"] != "vae") | (rows["seed"] == 0)]).set_index("claim")
-    line = line.loc["There, NAP lifts the VAE to 0.905"]
-    assert line["evidence"].endswith("(one run, not judged)")
+    line = line_of(rows[(rows["model"] != "vae") | (rows["seed"] == 0)], "There, NAP lifts the VAE to 0.905")
+    assert line["evidence"].endswith("(one run, not judged); 100 epochs")
     assert line["verdict"] == "pending"
 
 
@@ -131,46 +136,48 @@ def test_the_reimplementations_runs_stand_in_the_same_table():
 def test_what_is_off_is_counted(rows):
     off = rows["score"].eq("nap") & rows["dataset"].eq("mnist") & rows["setting"].eq("multimodal")
     rows.loc[off, "auroc"] = 0.4
-    found = ledger.judged(rows).set_index("claim")
-    line = found.loc["multimodal: NAP beats reconstruction error, wherever the paper's Table 2 says so"]
-    won, of = map(int, line["evidence"].split(" that we have")[0].split(" of "))
-    assert (of - won, line["verdict"]) == (3, "partly")
-    lost = paper_tables.where_nap_loses(paper_tables.table2(rows))
-    assert set(lost[lost["dataset"] == "MNIST"]["model"]) >= {"ae", "vae", "aae"}
+    line = line_of(rows, "multimodal: NAP beats reconstruction error")
+    assert (line["disagree"], line["verdict"]) == (3, "partly")
+    lost = ledger.lost(ledger.pairs(rows))
+    mnist = lost[lost["dataset"] == "MNIST"]
+    assert mnist["model"].tolist() == ["AAE", "AE", "VAE"]
+    assert mnist["NAP − recon, ours"].str.endswith(" ± 0.000").all()
+    alone = ledger.lost(ledger.pairs(rows[rows["seed"] == 0]))
+    assert alone["NAP − recon, ours"].str.endswith(" (one seed)").all()
+    assert (ledger.lost(ledger.pairs(rows.head(0)))["NAP − recon, ours"] == "pending").all()
 
 
 def test_the_order_counts_where_the_papers_gap_is_beyond_our_noise(rows):
-    claim = "Recon, SAP and NAP in the paper's order, where its gap exceeds 0.01 and twice our standard error"
-    all_pairs = ledger.judged(rows).set_index("claim").loc[claim]
-    assert all_pairs["verdict"] == "reproduced"
+    claim = "two scores in the paper's order (those more than 0.01 apart there)"
+    assert line_of(rows, claim)["verdict"] == "reproduced"
     steel = rows[(rows["dataset"] == "steel") & (rows["setting"] == "unimodal") & (rows["model"] == "vae")].copy()
     steel["auroc"] = steel["score"].map({"recon": 0.9, "sap": 0.8, "nap": 0.7})
     paper = paper_tables.table2(steel).dropna(subset="ours").set_index("score")["paper"]
     pairs = [paper[a] - paper[b] for a, b in itertools.combinations(["recon", "sap", "nap"], 2)]
     known = [gap for gap in pairs if abs(gap) > 0.01]
-    line = ledger.judged(steel).set_index("claim").loc[claim]
-    assert line["evidence"].startswith(f"{sum(gap > 0 for gap in known)} of {len(known)} pairs; ")
+    line = line_of(steel, claim)
+    agree = sum(gap > 0 for gap in known)
+    assert (line["agree"], line["disagree"]) == (agree, len(known) - agree)
     assert line["verdict"].endswith("so far")  # the paper has more
     steel["auroc"] += steel["seed"] - 0.5  # the same for all scores of a network: their differences are what they were
-    assert ledger.judged(steel).set_index("claim").loc[claim, "evidence"] == line["evidence"]
+    pd.testing.assert_series_equal(line_of(steel, claim), line)
     steel["auroc"] += steel["seed"] * steel["score"].map(
         {"recon": 0, "sap": 1, "nap": -1}
     )  # standard errors of 0.5 and more
-    assert ledger.judged(steel).set_index("claim").loc[claim, "verdict"] == "pending"
+    assert line_of(steel, claim)["verdict"] == "pending"
 
 
 def test_a_gain_within_twice_its_standard_error_is_no_case(rows):
-    claim = "unimodal: NAP beats reconstruction error, wherever the paper's Table 2 says so"
-    whole = ledger.judged(rows).set_index("claim").loc[claim]
+    claim = "unimodal: NAP beats reconstruction error"
+    whole = line_of(rows, claim)
     one = ledger.pairs(rows).query("setting == 'unimodal' and one == 'nap' and other == 'recon' and paper > 0").iloc[0]
     ours = {theirs: name for name, theirs in published.NAMES.items() if name != "mnist-5k"}[one["dataset"]]
     block = rows["setting"].eq("unimodal") & rows["dataset"].eq(ours) & rows["model"].eq(one["model"])
     block &= rows["score"].eq("nap")
     rows.loc[block, "auroc"] += np.where(rows.loc[block, "seed"] == 0, 0.5, -0.5)
-    line = ledger.judged(rows).set_index("claim").loc[claim]
-    n = int(whole["evidence"].split(" of ")[0])
-    assert line["evidence"].startswith(f"{n - 1} of {n - 1} that we have with several seeds and beyond twice their ")
-    assert "(1 within it say nothing)" in line["evidence"]
+    line = line_of(rows, claim)
+    assert (whole["agree"], whole["undecided"]) == (21, 0)
+    assert (line["agree"], line["disagree"], line["undecided"]) == (20, 0, 1)
     assert (whole["verdict"], line["verdict"]) == ("reproduced", "reproduced so far")
 
 
@@ -183,7 +190,7 @@ def test_steel_is_compared_in_the_settings_that_others_have(rows):
         off = steel & rows["setting"].eq(setting) & rows["seed"].eq(1)
         some = rows.assign(auroc=rows["auroc"] + by * off)
         some = some[steel | some["setting"].eq("unimodal")]
-        verdicts[setting, by] = ledger.judged(some).set_index("claim").loc[claim]
+        verdicts[setting, by] = line_of(some, claim)
     assert verdicts["unimodal", 0.1]["verdict"] == "reproduced"
     assert verdicts["multimodal", 0.1]["verdict"] != "reproduced"  # no other data set is multimodal here
     assert "multimodal" not in verdicts["multimodal", 0.1]["evidence"]

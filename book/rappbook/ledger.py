@@ -1,7 +1,6 @@
 """The ledger: what paper and authors claim, what our published rows say of it, and whether that agrees."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,26 +14,22 @@ IMAGES = ("MNIST", "F-MNIST")
 EPOCHS = PROFILES["paper"]["epochs"]  # with fewer, a claim is judged "so far"
 NAMED = {"recon": "reconstruction error", "sap": "SAP"}
 GAP = 0.01  # between two scores in the paper, above which we ask for the same order
+CASES = ("agree", "disagree", "undecided", "one seed", "missing")
+
+Line = dict[str, object]  # of the ledger: column → value
 
 
-class Claim(NamedTuple):
-    """One line of the ledger."""
-
-    claim: str
-    source: str
-    evidence: str
-    verdict: str  # "reproduced", "partly" or "not reproduced", with "so far" or without, or "pending"
-
-
-def judged(rows: pd.DataFrame) -> pd.DataFrame:
+def judged(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Judge each claim by rows as ``cells.collect`` gives them, of the paper's profile.
 
     Returns:
-        claim, source, evidence, verdict; without rows that bear on it, a claim is pending.
+        The claims of the authors' posts: claim, verdict, evidence. And those of the paper's Table 2: claim, verdict,
+        cases (how many the paper has), in how many ours agree, disagree, are undecided (within twice our standard
+        error), have one seed or are missing, and the epochs of those we have.
     """
     gains, one = pairs(rows), of_one_class(rows, "mnist", "1")
     of_table = [*_about_gains(gains), _about_order(gains), *_about_means(table2(rows))]
-    return pd.DataFrame([*_about_one(one), *of_table, _about_steel(chosen(rows))])
+    return pd.DataFrame([*_about_one(one), _about_steel(chosen(rows))]), pd.DataFrame(of_table)
 
 
 def _verdict(agree: int, known: int, total: int = 0, short: bool = False) -> str:
@@ -48,44 +43,35 @@ def _verdict(agree: int, known: int, total: int = 0, short: bool = False) -> str
     return f"{verdict} so far" if short or known < total else verdict
 
 
-def _how_long(epochs: pd.Series) -> str:
-    """Words that say how long was trained, if shorter than the profile; else empty."""
+def _span(epochs: pd.Series) -> str:
+    """The epochs that were trained, "6 to 100"; "" of none."""
     fewest, most = epochs.min(), epochs.max()
-    if not fewest < EPOCHS:
-        return ""
-    return f" (trained for {f'{fewest:.0f} to ' if fewest < most else ''}{most:.0f} epochs; the profile has {EPOCHS})"
+    return "" if not len(epochs.dropna()) else f"{fewest:.0f} to {most:.0f}" if fewest < most else f"{most:.0f}"
 
 
-def _about_one(one: pd.DataFrame) -> Iterator[Claim]:
+def _about_one(one: pd.DataFrame) -> Iterator[Line]:
     """The digit 1 as the novel class, on all of MNIST: rows of it alone."""
     groups = one.groupby(["model", "score"])["auroc"]
     means = groups.mean()
-    told = means.map("{:.3f}".format) + groups.std().map(" ± {:.3f}".format, na_action="ignore").astype(object).fillna(
-        ""
-    )
-    n_runs = one.groupby("model")["seed"].nunique()
+    spread = groups.std().map(" ± {:.3f}".format, na_action="ignore").astype(object).fillna("")
+    told, n_runs = means.map("{:.3f}".format) + spread, one.groupby("model")["seed"].nunique()
     several = n_runs.index[n_runs > 1]  # one run is told and not judged
     recon = one[one["score"] == "recon"].groupby("model")["auroc"].mean()
-    how_long = _how_long(one["epochs"])
+    short, epochs = bool((one["epochs"] < EPOCHS).any()), f"; {_span(one['epochs'])} epochs"
     cases = [f"{str(model).upper()} {told[model, 'recon']} ({_runs(n_runs[model])})" for model in recon.index]
     judged = recon[recon.index.isin(several)]
-    yield Claim(
-        'On MNIST with "1" novel, reconstruction error ranks worse than a coin',
-        "the authors' post",
-        (", ".join(cases) or "no rows yet") + how_long,
-        _verdict(int((judged < 0.5).sum()), len(judged), len(recon), bool(how_long)),
-    )
+    yield {
+        "claim": 'On MNIST with "1" novel, reconstruction error ranks worse than a coin',
+        "verdict": _verdict(int((judged < 0.5).sum()), len(judged), len(recon), short),
+        "evidence": ", ".join(cases) + epochs if cases else "no rows yet",
+    }
     nap = means.get(("vae", "nap"))
     steps = [] if nap is None or "vae" not in several else [nap >= 0.905 - CLOSE, nap > 0.5]
     text = "no rows yet"
     if nap is not None:
-        text = f"VAE {told['vae', 'recon']} → {told['vae', 'nap']} ({_runs(n_runs['vae'])}){how_long}"
-    yield Claim(
-        "There, NAP lifts the VAE to 0.905",
-        "the authors' post",
-        text,
-        _verdict(sum(steps), len(steps), short=bool(how_long)),
-    )
+        text = f"VAE {told['vae', 'recon']} → {told['vae', 'nap']} ({_runs(n_runs['vae'])}){epochs}"
+    verdict = _verdict(sum(steps), len(steps), short=short)
+    yield {"claim": "There, NAP lifts the VAE to 0.905", "verdict": verdict, "evidence": text}
 
 
 def _runs(n: int) -> str:
@@ -112,40 +98,43 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     return gains.assign(clear=gains["ours"].abs() >= gains["error"])
 
 
-def _about_gains(gains: pd.DataFrame) -> Iterator[Claim]:
+def _counted(claim: str, part: pd.DataFrame, agrees: pd.Series, clear: pd.Series) -> Line:
+    """A claim on several cases, of which ``part`` has ours, error (NaN with one seed) and epochs."""
+    case = pd.Series("missing", part.index).mask(part["ours"].notna(), "one seed")
+    case = case.mask(part[["ours", "error"]].notna().all(axis=1), "undecided")
+    case = case.mask(clear & agrees, "agree").mask(clear & ~agrees, "disagree")
+    counts, epochs = case.value_counts().reindex(CASES, fill_value=0), part["epochs"][case != "missing"]
+    known, short = int(counts["agree"] + counts["disagree"]), bool((epochs < EPOCHS).any())
+    verdict = _verdict(int(counts["agree"]), known, len(part), short)
+    return {"claim": claim, "verdict": verdict, "cases": len(part), **counts, "epochs": _span(epochs)}
+
+
+def _about_gains(gains: pd.DataFrame) -> Iterator[Line]:
     """How often one score beats another where it does in the paper's Table 2, and does not where not: ``pairs``."""
-    for (setting, other, one), part in gains.groupby(["setting", "other", "one"], sort=False):
-        has, several, clear = part["ours"].notna(), part[["ours", "error"]].notna().all(axis=1), part["clear"]
+    for (setting, other, one), whole in gains.groupby(["setting", "other", "one"], sort=False):
         for better, words in ((True, "beats"), (False, "does not beat")):
-            claimed, agrees = (part["paper"] > 0) == better, (part["ours"] > 0) == better
-            agree, n_clear = int((claimed & clear & agrees).sum()), int((claimed & clear).sum())
-            evidence = f"{f'{agree} of {n_clear}' if n_clear else 'none'} that we have with several seeds"
-            if open_ := int((claimed & several & ~clear).sum()):
-                evidence += f" and beyond twice their standard error ({open_} within it say nothing)"
-            if alone := agrees[claimed & has & ~several].tolist():
-                evidence += f"; of {len(alone)} with one seed {sum(alone)} agree, which proves nothing"
-            how_long = _how_long(part["epochs"][claimed & clear])
-            yield Claim(
-                f"{setting}: {str(one).upper()} {words} {NAMED[str(other)]}, wherever the paper's Table 2 says so",
-                "paper, Table 2",
-                f"{evidence}; {claimed.sum()} in the paper{how_long}" if (claimed & has).any() else "no rows yet",
-                _verdict(agree, n_clear, int(claimed.sum()), bool(how_long)),
-            )
+            part = whole[(whole["paper"] > 0) == better]
+            claim = f"{setting}: {str(one).upper()} {words} {NAMED[str(other)]}"
+            yield _counted(claim, part, (part["ours"] > 0) == better, part["clear"])
 
 
-def _about_order(gains: pd.DataFrame) -> Claim:
+def _about_order(gains: pd.DataFrame) -> Line:
     """In how many pairs of scores our order is the paper's."""
     gains = gains[gains["paper"].abs() > GAP]
-    known = gains[gains["paper"].abs() > gains["error"]].dropna(subset="ours")
-    agree, how_long = int((known["paper"] * known["ours"] > 0).sum()), _how_long(known["epochs"])
-    return Claim(
-        f"Recon, SAP and NAP in the paper's order, where its gap exceeds {GAP} and twice our standard error",
-        "paper, Table 2",
-        f"{agree} of {len(known)} pairs; {len(gains)} in the paper{how_long}"
-        if len(known)
-        else "no rows of several seeds yet",
-        _verdict(agree, len(known), len(gains), bool(how_long)),
-    )
+    clear = gains["ours"].notna() & (gains["paper"].abs() > gains["error"])
+    claim = f"two scores in the paper's order (those more than {GAP} apart there)"
+    return _counted(claim, gains, gains["paper"] * gains["ours"] > 0, clear)
+
+
+def lost(gains: pd.DataFrame) -> pd.DataFrame:
+    """The cases of ``pairs`` in which NAP is below reconstruction error, in the paper's Table 2 or in ours, as text."""
+    below = (gains["ours"] < 0) | (gains["paper"] < 0)
+    part = gains[below & (gains["one"] == "nap") & (gains["other"] == "recon")]
+    error = part["error"].map(" ± {:.3f}".format).where(part["error"].notna(), " (one seed)")
+    ours = (part["ours"].map("{:+.3f}".format) + error).where(part["ours"].notna(), "pending")
+    paper = part["paper"].map("{:+.3f}".format)
+    shown = part[BLOCK].assign(model=part["model"].str.upper())
+    return shown.assign(**{"NAP − recon, ours": ours, "NAP − recon, paper": paper})
 
 
 def aim(table: pd.DataFrame) -> pd.Series:
@@ -192,28 +181,17 @@ def placed(table: pd.DataFrame) -> pd.Series:
     return words.mask(off - error > aim(judged), "beyond")
 
 
-def _about_means(table: pd.DataFrame) -> Iterator[Claim]:
-    """The means: one agrees if it is ``placed`` within; one seed has no error."""
+def _about_means(table: pd.DataFrame) -> Iterator[Line]:
+    """The means: one agrees if it is ``placed`` within."""
     images = table["dataset"].isin(IMAGES)
     for words, whole, close in (("images", table[images], CLOSE), ("tables", table[~images], CLOSE_OF_TABLES)):
-        part = whole.dropna(subset="difference")
-        where = placed(part).value_counts().reindex(["within", "beyond", "undecided"], fill_value=0)
-        how_long = _how_long(part["epochs"])
-        count = f"{where['within']} of {where.sum()}" if where.sum() else "none"
-        evidence = f"{count} that we have with several seeds"
-        if where["beyond"] or where["undecided"]:
-            evidence += f" ({where['beyond']} beyond it, {where['undecided']} undecided)"
-        if alone := part[part["std"].isna()]["difference"].abs().le(close).tolist():
-            evidence += f"; of {len(alone)} with one seed {sum(alone)} differ by less, which proves nothing"
-        yield Claim(
-            f"The means of Table 2 for {words}, within {close} with twice our standard error",
-            "paper, Table 2",
-            f"{evidence}; {len(whole)} in the paper{how_long}" if len(part) else "no rows yet",
-            _verdict(int(where["within"]), int(where.sum()), len(whole), bool(how_long)),
-        )
+        part = whole.assign(ours=whole["difference"], error=whole["std"])
+        where = placed(part).reindex(part.index)
+        claim = f"{words}: the mean within {close} of the paper's"
+        yield _counted(claim, part, where.eq("within"), where.isin(["within", "beyond"]))
 
 
-def _about_steel(rows: pd.DataFrame) -> Claim:
+def _about_steel(rows: pd.DataFrame) -> Line:
     """Whether STL swings more than any other data set, or than their mean, in the settings that others have, too."""
     std = rows[rows["score"] == "nap"].groupby(["setting", "dataset", "model", "target"])["auroc"].std()
     told, steps = [], []
@@ -224,9 +202,8 @@ def _about_steel(rows: pd.DataFrame) -> Claim:
             steel, low, mean, high = of_data["steel"], others.min(), others.mean(), others.max()
             steps += [steel > high, steel > mean]
             told.append(f"{setting} {steel:.3f}, the other data sets {low:.3f} to {high:.3f}, in the mean {mean:.3f}")
-    return Claim(
-        "Results on STL swing with the split, for it has few samples a class",
-        "the authors' post",
-        f"std of NAP over seeds, of a class: {'; '.join(told)}" if told else "no rows yet",
-        _verdict(sum(steps), len(steps)),
-    )
+    return {
+        "claim": "Results on STL swing with the split, for it has few samples a class",
+        "verdict": _verdict(sum(steps), len(steps)),
+        "evidence": f"std of NAP over seeds, of a class: {'; '.join(told)}" if told else "no rows yet",
+    }

@@ -153,17 +153,6 @@ def trained(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(seeds=seeds, epochs=epochs + (", " + changed).where(changed != "", ""))
 
 
-def where_nap_loses(table: pd.DataFrame) -> pd.DataFrame:
-    """Blocks of ``table2`` in which NAP is below reconstruction error, in the paper's numbers or in ours if whole."""
-    table = table.assign(ours=table["ours"].mask(table["partial"]))
-    wide = table.pivot(index=["setting", "dataset", "model"], columns="score", values=["ours", "paper"])
-    gaps = {whose: wide[whose, "nap"] - wide[whose, "recon"] for whose in ("ours", "paper")}
-    lost = pd.DataFrame(gaps)[(gaps["ours"] < 0) | (gaps["paper"] < 0)]
-    shown = lost.map("{:+.3f}".format).where(lost.notna(), "pending").add_prefix("NAP − recon, ")
-    seeds = trained(table[table["score"] == "nap"]).set_index(["setting", "dataset", "model"])["seeds"]
-    return shown.join(seeds.where(shown.iloc[:, 0] != "pending", "")).reset_index()
-
-
 def by_precision(rows: pd.DataFrame) -> pd.DataFrame:
     """AUROC in bfloat16 minus that in float32, of cells that we have in both with as many epochs.
 
