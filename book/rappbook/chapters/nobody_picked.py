@@ -65,6 +65,7 @@ def far_apart(rows: pd.DataFrame, one: str, other: str, n: int = 4) -> pd.DataFr
     sizes = rows.groupby("table")[["n_train", "n_features"]].first()
     table = sizes.join(aurocs[[one, other]].round(3))
     gain = (aurocs[one] - aurocs[other]).sort_values()
+    table = table.rename(columns={"n_train": "training rows", "n_features": "features"})
     return table.loc[[*gain.index[:n], *gain.index[-n:]]].reset_index()
 
 

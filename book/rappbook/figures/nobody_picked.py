@@ -40,6 +40,6 @@ def slopes(aurocs: pd.DataFrame, networks: list[str]) -> Figure:
             ax.plot([0, 1], [start, end], color=colour, linewidth=1.3, alpha=0.8)
         ax.set_xticks([0, 1], ["reconstruction\nerror", "NAP"])
         ax.set(title=network, xlim=(-0.15, 1.15))
-    style.coin(axes[0, 0])
+        style.coin(ax)
     axes[0, 0].set_ylabel("AUROC")
     return figure
