@@ -25,7 +25,11 @@ def test_steps_are_differences_of_ways_on_the_same_network():
 def test_other_classes_have_a_column_of_their_own_in_both_tables():
     found = runs(aurocs=((0.2, 0.3, 0.4, 0.8, 0.7), (0.5,) * 5, (0.5,) * 5), targets=("1", "2", "3"))
     for table in (control.table(found, "1"), control.steps(found, "1")):
-        assert list(table.columns)[-2:] == ["this class, 1 seeds", "2 other classes, one run each"]
-    first = control.steps(found, "1").iloc[0]
-    assert first.iloc[1] == "+0.200 (one run)"
-    assert first.iloc[2] == "+0.000 ± 0.000"  # of two classes, one run each: no verdict
+        assert list(table.columns)[-3:] == ["this class, 1 seeds", "class 2, one run", "class 3, one run"]
+    assert control.steps(found, "1").iloc[0].tolist()[1:] == ["+0.200", "+0.000", "+0.000"]
+
+
+def test_many_other_classes_share_a_column_without_a_verdict():
+    found = runs(aurocs=((0.2, 0.3, 0.4, 0.8, 0.7), *[(0.5,) * 5] * 4), targets="12345")
+    assert list(control.table(found, "1").columns)[-1] == "4 other classes, one run each"
+    assert control.steps(found, "1").iloc[0].iloc[2] == "+0.000 ± 0.000"

@@ -33,7 +33,7 @@ def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):
     assert sorted(table["rows"].unique()) == [12, all_rows]
     of = table[table["rows"] == all_rows].set_index("way")["auroc"]
     assert of["rank"] == of["directions"].iloc[-1] == pytest.approx(trial.aurocs()["nap"], abs=SWAPS)
-    assert set(of.index) == {"directions", "rank", "plain", "shrinkage", "chosen"}
+    assert set(of.index) == {"directions", "rank", "smallest half", "plain", "shrinkage", "chosen"}
     assert table.query("rows == 12 and way == 'rank'")["value"].item() == 10  # of 14 units, 4 are of the linear layer
 
 

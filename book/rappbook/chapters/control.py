@@ -81,14 +81,15 @@ def steps(runs: pd.DataFrame, target: str) -> pd.DataFrame:
 def _in_words(changes: pd.Series, judged: bool) -> str:
     """Mean ± std of changes, and what those of one class say; of several classes there is one run each."""
     if len(changes) == 1:
-        return f"{changes.mean():+.3f} (one run)"
+        return f"{changes.mean():+.3f}"
     said = "open" if abs(changes.mean()) <= 2 * changes.std() else "helps" if changes.mean() > 0 else "harms"
     return f"{changes.mean():+.3f} ± {changes.std():.3f}" + (f": {said}" if judged else "")
 
 
 def _groups(runs: pd.DataFrame, target: str) -> dict[str, pd.DataFrame]:
+    """The runs of the target class, and of each other class; of more than three others together."""
     mine, others = runs[runs["target"] == target], runs[runs["target"] != target]
     groups = {f"this class, {len(mine)} seeds": mine}
-    if len(others):
-        groups[f"{others['target'].nunique()} other classes, one run each"] = others
-    return groups
+    if others["target"].nunique() > 3:
+        return groups | {f"{others['target'].nunique()} other classes, one run each": others}
+    return groups | {f"class {label}, one run": part for label, part in others.groupby("target")}

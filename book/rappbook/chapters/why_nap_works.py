@@ -52,8 +52,8 @@ def whitening_sweep(
 
     Returns:
         way, rows, value, auroc, seed. The ways: "directions" (value: how many leading ones are kept), "rank" (all that
-        are independent), "plain" (every one that the SVD returns), "shrinkage" (value: δ) and "chosen" (by Ledoit and
-        Wolf's formula).
+        are independent), "smallest half" (those of them with the smallest variances), "plain" (every one that the SVD
+        returns), "shrinkage" (value: δ) and "chosen" (by Ledoit and Wolf's formula).
     """
     order = np.random.default_rng(trial.cell.seed).permutation(len(d))
     parts = []
@@ -65,6 +65,8 @@ def whitening_sweep(
         by_k, by_delta = whitenings.leading(fitted, d_test), whitenings.shrunk(fitted, d_test, deltas)
         ways = [("directions", k, by_k[:, k - 1]) for k in kept]
         ways += [("rank", kept_all, by_k[:, kept_all - 1]), ("plain", most, by_k[:, most - 1])]
+        half = max(1, kept_all // 2)
+        ways += [("smallest half", half, by_k[:, kept_all - 1] - by_k[:, half - 1])]
         ways += [("shrinkage", delta, by_delta[:, i]) for i, delta in enumerate(deltas[:-1])]
         ways += [("chosen", deltas[-1], by_delta[:, -1])]
         found = [(way, n, value, evaluation.auroc(trial.split.is_novel, scores)) for way, value, scores in ways]

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from rapp.detectors.gan import Path
 from rappbook.figures import style
@@ -111,11 +110,8 @@ def error_against_auroc(rows: pd.DataFrame) -> Figure:
                 ax.annotate(f"{at.size}", (at.error, at.auroc), above, textcoords="offset points", fontsize=10)
         style.coin(ax)
         ax.set(xscale="log", xlabel="reconstruction error", title=setting)
-        wide = np.ptp(np.log10(rows["error"])) > 2  # then labels at every 3, too, would lie over each other
-        ax.xaxis.set_major_locator(LogLocator(10, (1,) if wide else (1, 3), numticks=5 if wide else 8))
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter("")
         ax.margins(x=0.12, y=0.1)
+        style.plain_log(ax.xaxis)
     axes[0, 0].set_ylabel("AUROC")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
     return figure

@@ -21,7 +21,7 @@ def reconstructions(
     n = len(x)
     figure, axes = style.subplots(3, n, figsize=(0.8 * n + 0.5, 3.6))
     error = (x - x_hat) ** 2
-    rows = [("input x", x, 1), ("output x̂", x_hat, 1), ("(x − x̂)²", error, error.max())]
+    rows = [("input x", x, 1), ("output x̂", x_hat, 1), ("|x − x̂|", np.sqrt(error), 1)]
     for i, (label, images, top) in enumerate(rows):
         for j in range(n):
             ax = axes[i, j]
@@ -47,6 +47,7 @@ def energy(energies: np.ndarray, errors: np.ndarray, is_novel: np.ndarray) -> Fi
         ax.scatter(energies[rows], errors[rows], s=9, c=[colour], alpha=0.5, linewidths=0, label=kind, rasterized=flat)
         ax.axvline(np.median(energies[rows]), color=colour, linestyle="--", linewidth=1.2)
     ax.set(xlabel="energy ‖x‖²", ylabel="error ‖x − x̂‖²", yscale="log")
+    style.plain_log(ax.yaxis)
     figure.legend(*ax.get_legend_handles_labels(), frameon=False, ncols=2, markerscale=2.5, loc="outside upper center")
     return figure
 
@@ -64,13 +65,15 @@ def score_histograms(
     """
     figure, axes = style.subplots(1, len(scores), figsize=(6.8, 3.2), squeeze=False)
     for ax, (title, values) in zip(axes[0], scores.items(), strict=True):
-        shown = np.log10(np.maximum(values, 1e-12))
-        bins = np.linspace(np.quantile(shown, 0.001), np.quantile(shown, 0.999), 45)
+        shown = np.maximum(values, 1e-12)
+        bins = np.geomspace(np.quantile(shown, 0.001), np.quantile(shown, 0.999), 45)
         for kind, colour, rows in (("normal", style.NORMAL, ~is_novel), ("novel", style.NOVEL, is_novel)):
-            ax.hist(shown[rows], bins, density=True, color=colour, alpha=0.55, label=kind)
-        ax.axvline(np.log10(thresholds[title]), color="black", linewidth=1.2, linestyle="--", label="threshold")
-        ax.set(title=f"{title}\nAUROC {aurocs[title]:.2f}", xlabel="log₁₀ of the score", yticks=[])
-    axes[0, 0].set_ylabel("density")
+            share = np.full(rows.sum(), 1 / max(1, rows.sum()))
+            ax.hist(shown[rows], bins, weights=share, color=colour, alpha=0.55, label=kind)
+        ax.axvline(thresholds[title], color="black", linewidth=1.2, linestyle="--", label="threshold")
+        ax.set(title=f"{title}\nAUROC {aurocs[title]:.2f}", xscale="log", xlabel="score", yticks=[])
+        style.plain_log(ax.xaxis)
+    axes[0, 0].set_ylabel("share of samples")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center")
     return figure
 

@@ -7,11 +7,14 @@ page's background, and every grey a share of the text's colour, so that they can
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython import get_ipython
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 if get_ipython():
@@ -51,3 +54,11 @@ def heat_map(values: pd.DataFrame, ax: Axes, **options: Any) -> None:
 def coin(ax: Axes) -> None:
     """Draw the line at AUROC 0.5, below which a score is worse than a coin."""
     ax.axhline(0.5, color="black", linewidth=1, linestyle="--", zorder=0)
+
+
+def plain_log(axis: Axis) -> None:
+    """Label a logarithmic axis, whose limits are set, by plain numbers: 1, 3, 10; over more than two decades 1, 10."""
+    wide = np.ptp(np.log10(axis.get_view_interval())) > 2  # then labels at every 3, too, would lie over each other
+    axis.set_major_locator(LogLocator(10, (1,) if wide else (1, 3), numticks=5 if wide else 8))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")

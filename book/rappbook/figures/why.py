@@ -67,5 +67,6 @@ def energies(blocks: pd.DataFrame) -> Figure:
     ax.axhline(1, color="black", linewidth=1, linestyle="--", zorder=0, label="training rows")
     ax.set(yscale="log", xlabel="direction, from largest to smallest variance")
     ax.set_ylabel("mean square / training rows'")
+    style.plain_log(ax.yaxis)
     ax.legend(frameon=False)
     return figure
