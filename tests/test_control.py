@@ -30,6 +30,6 @@ def test_other_classes_have_a_column_of_their_own_in_both_tables():
 
 
 def test_many_other_classes_share_a_column_without_a_verdict():
-    found = runs(aurocs=((0.2, 0.3, 0.4, 0.8, 0.7), *[(0.5,) * 5] * 4), targets="12345")
+    found = runs(aurocs=((0.2, 0.3, 0.4, 0.8, 0.7), *[(0.5,) * 5] * 4), targets=list("12345"))
     assert list(control.table(found, "1").columns)[-1] == "4 other classes, one run each"
     assert control.steps(found, "1").iloc[0].iloc[2] == "+0.000 ± 0.000"

@@ -113,7 +113,7 @@ def test_side_by_side_has_a_column_per_method_and_says_where_it_is_one_run(rows,
     table = ranking.side_by_side(rows[rows["seed"] == 0], blobs, ["PCA", "VAE NAP", "absent"]).set_index("measured")
     assert table.columns.tolist() == ["PCA", "VAE NAP"]
     assert table["PCA"]["several normal classes: mean AUROC"] == "0.910 (one seed)"
-    change = table.loc["several normal classes: change from 0% to 10% of novel training rows (one run)"]
+    change = table.loc["several normal classes: change from 0% to 10% of novel training rows (class 1 alone, one run)"]
     assert change.tolist() == ["-0.100", "-0.100"]
 
 

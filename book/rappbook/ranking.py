@@ -50,6 +50,12 @@ def by_class(rows: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[wide.mean(axis=1, skipna=False).sort_values(ascending=False, na_position="last").index]
 
 
+def starred(rows: pd.DataFrame) -> pd.DataFrame:
+    """``by_class`` for a figure: a method with one seed, which is not judged, has a star."""
+    judged = set(several_seeds(rows)["method"])
+    return by_class(rows).rename(index=lambda method: method if method in judged else f"{method} *")
+
+
 def standing(rows: pd.DataFrame) -> pd.DataFrame:
     """How each method stands, the best mean over classes first; a method that lacks a class has no mean.
 
@@ -182,7 +188,8 @@ def side_by_side(rows: pd.DataFrame, data: Dataset, methods: Sequence[str]) -> p
         change = dirty.pivot_table(index="method", columns="contamination", values="auroc")
         if change.shape[1] > 1:
             words += f": change from {change.columns[0]:.0%} to {change.columns[-1]:.0%} of novel training rows"
-            words += f" ({dirty['runs'].max()} runs)" if dirty["runs"].max() > 1 else " (one run)"
+            runs = f"{dirty['runs'].max()} runs" if dirty["runs"].max() > 1 else "one run"
+            words += f" (class {dirty['classes'].max()} alone, {runs})"
             lines[words] = (change.iloc[:, -1] - change.iloc[:, 0]).map("{:+.3f}".format)
     table = pd.DataFrame(lines).T.reindex(columns=[name for name in methods if name in set(rows["method"])])
     return table.fillna("–").rename_axis("measured").reset_index()
