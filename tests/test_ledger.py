@@ -101,7 +101,7 @@ def test_a_mean_of_one_seed_or_with_a_wide_spread_is_not_within(rows):
     assert (alone["one seed"], alone["verdict"]) == (36, "pending")
     wide = rows.assign(auroc=rows["auroc"] + np.where(rows["seed"] == 0, 0.03, -0.03))
     wide = line_of(wide, name)
-    assert (wide["undecided"], wide["agree"], wide["verdict"]) == (36, 0, "pending")
+    assert (wide["undecided"], wide["agree"], wide["verdict"]) == (36, 0, "undecided")
 
 
 def test_gains_of_one_seed_are_told_and_not_judged(rows):
@@ -164,7 +164,7 @@ def test_the_order_counts_where_the_papers_gap_is_beyond_our_noise(rows):
     steel["auroc"] += steel["seed"] * steel["score"].map(
         {"recon": 0, "sap": 1, "nap": -1}
     )  # standard errors of 0.5 and more
-    assert line_of(steel, claim)["verdict"] == "pending"
+    assert line_of(steel, claim)["verdict"] == "undecided"
 
 
 def test_a_gain_within_twice_its_standard_error_is_no_case(rows):

@@ -109,6 +109,23 @@ def test_advice_names_the_best_of_several_seeds_for_each_question(rows, blobs):
     assert dirty["runs"] == "2 each"
 
 
+def test_a_chapters_best_stands_beside_the_classical_and_rapps(rows, blobs, monkeypatch):
+    stored = rows.drop(columns=["method", "chapter"]).assign(profile="quick", changes="")
+    monkeypatch.setattr(ranking.published, "our_rows", lambda profile: stored)
+    told = ranking.yardstick(blobs, "quick", "03_rapp")
+    assert "| setting    | of this chapter" in told
+    assert "| VAE NAP " in told
+    assert "| PCA " in told
+    assert "No rows" in ranking.yardstick(blobs, "quick", "07_gans")
+
+
+def test_a_star_marks_what_is_not_judged(rows):
+    alone = rows[(rows["method"] != "PCA") | (rows["seed"] == 0)]
+    named = ranking.starred(alone[alone["setting"] == "multimodal"]).index
+    assert "PCA *" in named
+    assert "VAE NAP" in named
+
+
 def test_side_by_side_has_a_column_per_method_and_says_where_it_is_one_run(rows, blobs):
     table = ranking.side_by_side(rows[rows["seed"] == 0], blobs, ["PCA", "VAE NAP", "absent"]).set_index("measured")
     assert table.columns.tolist() == ["PCA", "VAE NAP"]

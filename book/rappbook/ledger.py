@@ -106,6 +106,7 @@ def _counted(claim: str, part: pd.DataFrame, agrees: pd.Series, clear: pd.Series
     counts, epochs = case.value_counts().reindex(CASES, fill_value=0), part["epochs"][case != "missing"]
     known, short = int(counts["agree"] + counts["disagree"]), bool((epochs < EPOCHS).any())
     verdict = _verdict(int(counts["agree"]), known, len(part), short)
+    verdict = "undecided" if counts["undecided"] and not known else verdict
     return {"claim": claim, "verdict": verdict, "cases": len(part), **counts, "epochs": _span(epochs)}
 
 
@@ -200,7 +201,7 @@ def _about_steel(rows: pd.DataFrame) -> Line:
         others = of_data.drop("steel", errors="ignore")
         if "steel" in of_data and len(others):
             steel, low, mean, high = of_data["steel"], others.min(), others.mean(), others.max()
-            steps += [steel > high, steel > mean]
+            steps += [round(steel, 3) > round(high, 3), round(steel, 3) > round(mean, 3)]  # as they are shown
             told.append(f"{setting} {steel:.3f}, the other data sets {low:.3f} to {high:.3f}, in the mean {mean:.3f}")
     return {
         "claim": "Results on STL swing with the split, for it has few samples a class",

@@ -107,6 +107,27 @@ def ranked(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     )
 
 
+def yardstick(data: Dataset, profile: str, chapter: str) -> str:
+    """The best of a chapter's methods beside the best classical one and the best NAP, over all classes, for a page.
+
+    Of each it is the highest mean of published rows on the same splits.
+    """
+    rows = compared(published.our_rows(profile), profile)
+    lines = []
+    for setting in ("multimodal", "unimodal"):
+        about = standing(of_setting(rows, data, setting)).dropna(subset="mean")
+        kinds = {"of this chapter": about["chapter"] == chapter, "classical": about["chapter"] == "05_classical"}
+        kinds |= {"RaPP, NAP": about.index.str.endswith(" NAP")}
+        if kinds["of this chapter"].any():
+            lines.append({"setting": setting} | {name: _best(about[which], 1)[0] for name, which in kinds.items()})
+    said = (
+        f"**Over all classes of {data.name}**, the mean AUROC of the best of each kind (profile {profile}, ± over seeds"
+    )
+    shown = pd.DataFrame(lines).drop(columns=["classical"] if chapter == "05_classical" else [], errors="ignore")
+    none = f"No rows of all classes of {data.name} are published for this chapter's methods (profile {profile})."
+    return f"{said}; without it one seed):\n\n{shown.to_markdown(index=False)}" if lines else none
+
+
 def several_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """Those of ``compared`` whose method has more than one seed in its setting: a method with one is not judged."""
     return rows[rows.groupby(["setting", "method"])["seed"].transform("nunique") > 1]
