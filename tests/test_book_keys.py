@@ -225,7 +225,7 @@ def test_the_chapters_of_this_book():
     assert {name for name, chapter in of.items() if chapter.is_general} == general
     shown = {name for name, chapter in of.items() if chapter.shows_rows}
     assert {"04_base_models", "09_who_wins_where", "10_paper_tables"} <= shown
-    assert not {"01_anomaly_detection", "03_rapp", "05_classical"} & shown
+    assert not {"01_anomaly_detection", "03_rapp"} & shown
     assert set(book.AFTER) <= set(of)
 
 

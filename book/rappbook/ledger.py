@@ -106,7 +106,7 @@ def _counted(claim: str, part: pd.DataFrame, agrees: pd.Series, clear: pd.Series
     counts, epochs = case.value_counts().reindex(CASES, fill_value=0), part["epochs"][case != "missing"]
     known, short = int(counts["agree"] + counts["disagree"]), bool((epochs < EPOCHS).any())
     verdict = _verdict(int(counts["agree"]), known, len(part), short)
-    verdict = "undecided" if counts["undecided"] and not known else verdict
+    verdict = verdict if known or not counts["undecided"] else "undecided"
     return {"claim": claim, "verdict": verdict, "cases": len(part), **counts, "epochs": _span(epochs)}
 
 

@@ -108,24 +108,19 @@ def ranked(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
 
 
 def yardstick(data: Dataset, profile: str, chapter: str) -> str:
-    """The best of a chapter's methods beside the best classical one and the best NAP, over all classes, for a page.
-
-    Of each it is the highest mean of published rows on the same splits.
-    """
+    """For a page: the highest mean over all classes of a chapter's methods, the classical ones' and NAP's; of rows."""
     rows = compared(published.our_rows(profile), profile)
     lines = []
     for setting in ("multimodal", "unimodal"):
         about = standing(of_setting(rows, data, setting)).dropna(subset="mean")
         kinds = {"of this chapter": about["chapter"] == chapter, "classical": about["chapter"] == "05_classical"}
-        kinds |= {"RaPP, NAP": about.index.str.endswith(" NAP")}
+        kinds["RaPP, NAP"] = about.index.str.endswith(" NAP")
         if kinds["of this chapter"].any():
             lines.append({"setting": setting} | {name: _best(about[which], 1)[0] for name, which in kinds.items()})
-    said = (
-        f"**Over all classes of {data.name}**, the mean AUROC of the best of each kind (profile {profile}, ± over seeds"
-    )
     shown = pd.DataFrame(lines).drop(columns=["classical"] if chapter == "05_classical" else [], errors="ignore")
-    none = f"No rows of all classes of {data.name} are published for this chapter's methods (profile {profile})."
-    return f"{said}; without it one seed):\n\n{shown.to_markdown(index=False)}" if lines else none
+    about = f"**Over all classes of {data.name}** (profile {profile}, ± over seeds, without it one seed)"
+    best = f"the highest mean AUROC of each kind:\n\n{shown.to_markdown(index=False)}"
+    return f"{about}, {best if lines else 'nothing is published yet for this chapter.'}"
 
 
 def several_seeds(rows: pd.DataFrame) -> pd.DataFrame:
