@@ -18,7 +18,7 @@ OUTPUT = '<div class="cell_output docutils container">'
 READS = {  # what a page's code calls → what it reads, under book/
     r"published\.(our_rows\(results|committed|has_rows)|ranking\.yardstick": "results/{rows}",
     r"published\.(full_scale|our_rows\(\"paper\")|ranking\.more_samples": "results/table2.csv",
-    r"published\.all_rows|ranking\.reported": "results/*.csv",
+    r"published\.all_rows|paper_tables\.reported": "results/*.csv",
     r"published\.ablations": "results/ablations/*.csv",
     r"published\.adbench": "results/adbench/rows.csv",
     r"published\.from_scores": "results/scores/*.csv.gz",
@@ -27,7 +27,7 @@ READS = {  # what a page's code calls → what it reads, under book/
     r"published\.means": "paper/reimplementation.csv",
     r"published\.reimplementation_runs": "paper/reimplementation_runs.csv",
     r"paper_tables\.table3|\"table3\.csv\"": "paper/table3.csv",
-    r"\"rivals\.csv\"|ranking\.reported": "paper/rivals.csv",
+    r"\"rivals\.csv\"|paper_tables\.reported": "paper/rivals.csv",
     r"\"adbench_reported\.csv\"": "paper/adbench_reported.csv",
 }
 TRACE = "A number with a dotted line under it leads to the rows of which it is the mean."

@@ -183,7 +183,7 @@ def swings(line: Line, page: Page) -> Iterator[Trace]:
 
 
 def rivals(line: Line, page: Page) -> Iterator[Trace]:
-    """``ranking.reported``."""
+    """``paper_tables.reported``."""
     by_title = {known.title: name for name, known in DETECTORS.items()}
     model, classes = by_title[line["method"]], line["classes"].split(", ")
     theirs = page.read("paper/rivals.csv").fillna({"target": ""})

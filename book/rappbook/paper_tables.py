@@ -2,10 +2,11 @@
 
 import pandas as pd
 
+from rapp.detectors import DETECTORS
 from rapp.experiment import SCORES
 from rapp.grid import cells
 from rapp.models import MODELS
-from rappbook.published import CLASSES, NAMES, retyped
+from rappbook.published import CLASSES, NAMES, all_rows, retyped
 
 NUMBER = "ours ± std · paper · difference"
 BLOCK = ["setting", "dataset", "model"]
@@ -171,3 +172,36 @@ def cost(rows: pd.DataFrame) -> pd.DataFrame:
     grouped = of_cells.groupby(["dataset", "setting", "epochs", "precision", "device"], as_index=False)
     table = grouped.agg(cells=("seed", "size"), minutes=("seconds", lambda seconds: round(seconds.sum() / 60, 1)))
     return table[["dataset", "setting", "cells", "epochs", "precision", "minutes", "device"]]
+
+
+def reported() -> pd.DataFrame:
+    """The rivals' one-class AUROCs as reported (book/paper/rivals.csv) beside all of ours on the same data, for a page.
+
+    Returns:
+        data, method, profile, classes and runs (ours), ours, reported, by (whose), difference (or "in part").
+    """
+    theirs, lines = retyped("rivals.csv").fillna({"target": ""}), []
+    ours = all_rows().query("setting == 'unimodal' and contamination == 0")
+    for line in theirs.to_dict("records"):
+        models = [line["model"], f"{line['model']}-8"]  # the rival itself, or with the 8 transformations for the 72
+        mine = ours[
+            (ours["dataset"] == line["dataset"]) & ours["model"].isin(models) & (ours["score"] == line["score"])
+        ]
+        mine = mine[mine["target"] == line["target"]] if line["target"] else mine
+        for (model, profile, changes), part in mine.groupby(["model", "profile", "changes"]):
+            classes = sorted(set(part["target"]))
+            whole = line["target"] or len(classes) == CLASSES[NAMES[line["dataset"]]]
+            lines.append(
+                {
+                    "data": line["dataset"],
+                    "method": DETECTORS[model].title,
+                    "profile": f"{profile} {changes}".strip(),
+                    "classes": ", ".join(classes),
+                    "runs": len(part),
+                    "ours": f"{part['auroc'].mean():.3f}",
+                    "reported": f"{line['auroc']:.3f}" + ("" if line["target"] else " (mean)"),
+                    "by": line["source"],
+                    "difference": f"{part['auroc'].mean() - line['auroc']:+.3f}" if whole else "in part",
+                }
+            )
+    return pd.DataFrame(lines)

@@ -277,38 +277,3 @@ def out_of_distribution(rows: pd.DataFrame, data: Dataset) -> pd.DataFrame:
     pairs = pairs[pairs["dataset"].map(lambda pair: data.name in pair.split(" + ")).astype(bool)]
     wide = pairs.pivot_table(index="method", columns="dataset", values="auroc")
     return wide.loc[wide.mean(axis=1).sort_values(ascending=False).index]
-
-
-def reported() -> pd.DataFrame:
-    """The rivals' one-class AUROCs as reported (book/paper/rivals.csv) beside all of ours on the same data, for a page.
-
-    Returns:
-        data, method, profile, classes and runs (ours), ours, reported, by (whose), difference (or "in part").
-    """
-    theirs = pd.read_csv(published.BOOK / "paper" / "rivals.csv", dtype={"target": str}).fillna({"target": ""})
-    ours = published.all_rows()
-    ours = ours[(ours["setting"] == "unimodal") & (ours["contamination"] == 0)]
-    lines = []
-    for line in theirs.to_dict("records"):
-        models = [line["model"], f"{line['model']}-8"]  # the rival itself, or with the 8 transformations for the 72
-        mine = ours[
-            (ours["dataset"] == line["dataset"]) & ours["model"].isin(models) & (ours["score"] == line["score"])
-        ]
-        mine = mine[mine["target"] == line["target"]] if line["target"] else mine
-        for (model, profile, changes), part in mine.groupby(["model", "profile", "changes"]):
-            classes = sorted(set(part["target"]))
-            whole = line["target"] or len(classes) == published.CLASSES[published.NAMES[line["dataset"]]]
-            lines.append(
-                {
-                    "data": line["dataset"],
-                    "method": DETECTORS[model].title,
-                    "profile": f"{profile} {changes}".strip(),
-                    "classes": ", ".join(classes),
-                    "runs": len(part),
-                    "ours": f"{part['auroc'].mean():.3f}",
-                    "reported": f"{line['auroc']:.3f}" + ("" if line["target"] else " (mean)"),
-                    "by": line["source"],
-                    "difference": f"{part['auroc'].mean() - line['auroc']:+.3f}" if whole else "in part",
-                }
-            )
-    return pd.DataFrame(lines)
