@@ -43,7 +43,7 @@ def lacks(notebook: Path, data: Dataset, parameters: dict[str, object]) -> str:
         return f"needs images, and {data.name} is a table"
     if needs == "table" and data.image_shape is not None:
         return f"needs a table, and {data.name} has images"
-    if needs == "rows" and not published.has_rows(data.name, profile := str(parameters["results"])):
+    if needs == "rows" and data.name not in set(published.our_rows(profile := str(parameters["results"]))["dataset"]):
         return f"needs stored rows, and book/results/ has none of {data.name} at profile {profile}"
     return ""
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Those of rapp.data.table_file, which cannot be imported here; a test holds the two together.
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
 SHOWS_ROWS = re.compile(
-    r"\bpublished\.(our_rows|all_rows|has_rows|committed|full_scale|ablations|adbench|from_scores|about|results_file)\b"
+    r"\bpublished\.(our_rows|all_rows|committed|full_scale|ablations|adbench|from_scores|about|results_file)\b"
     r"|\b(ranking|ledger)\."
 )
 CODE = (".py", ".toml")  # what the modules are made of; a toml says what the paper's tables are

@@ -16,7 +16,7 @@ from traced_tables import TABLES
 END = "how-this-page-was-made"  # the section that closes every chapter
 OUTPUT = '<div class="cell_output docutils container">'
 READS = {  # what a page's code calls → what it reads, under book/
-    r"published\.(our_rows\(results|committed|has_rows)|ranking\.yardstick": "results/{rows}",
+    r"published\.(our_rows\(results|committed)|ranking\.yardstick": "results/{rows}",
     r"published\.(full_scale|our_rows\(\"paper\")|ranking\.more_samples": "results/table2.csv",
     r"published\.all_rows|paper_tables\.reported": "results/*.csv",
     r"published\.ablations": "results/ablations/*.csv",

@@ -65,7 +65,7 @@ def test_images_that_were_trained_for_fewer_epochs_are_judged_so_far(rows):
     for claim in ("lifts the VAE", "worse than a coin"):
         line = line_of(rows, claim)
         assert line["verdict"].endswith(" so far")
-        assert line["evidence"].endswith("; 6 epochs")
+        assert line["evidence"].endswith("; 6 epochs)")
 
 
 def test_claims_on_one_digit_take_the_rows_that_the_table_takes(rows):
@@ -123,7 +123,7 @@ def test_runs_of_one_class_tell_their_spread_or_that_there_is_one(rows):
     assert table.loc["AE", "NAP"].split() == ["0.600", "±", f"{np.std([0.5, 0.7], ddof=1):.3f}"]
     assert table.loc["VAE", "NAP"] == "0.965"
     line = line_of(rows[(rows["model"] != "vae") | (rows["seed"] == 0)], "There, NAP lifts the VAE to 0.905")
-    assert line["evidence"].endswith("(one run, not judged); 100 epochs")
+    assert line["evidence"].endswith("(one run, not judged; 100 epochs)")
     assert line["verdict"] == "pending"
 
 

@@ -1,6 +1,7 @@
 """The notebooks as sources, without running them."""
 
 import ast
+import itertools
 import json
 import re
 
@@ -92,6 +93,18 @@ def test_prose_names_no_class_and_no_number_of_ours(cells):
 def test_prose_comes_first(cells):
     assert cells[0]["cell_type"] == "markdown"
     assert "".join(cells[0]["source"]).startswith("# ")
+
+
+def test_every_chapter_closes_with_a_summary_and_exercises():
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        if path.stem[:2].isdigit():
+            assert "## In short" in prose, path.stem
+            assert "## Exercises" in prose, path.stem
+        for before, cell in itertools.pairwise(cells):
+            if answers := re.fullmatch(r"exercise-(\d+)", cell.get("id", "")):
+                assert f"**{answers[1]}.**" in "".join(before["source"]), (path.stem, cell["id"])
 
 
 def test_no_label_is_given_twice():

@@ -65,6 +65,7 @@ def test_published_scores_give_the_cells_auroc_again(monkeypatch, tmp_path, caps
     again = published.from_scores()
     assert again["score"].tolist() == found["score"].tolist()
     np.testing.assert_allclose(again[["auroc", "aupr"]], found[["auroc", "aupr"]], atol=1e-6)
+    assert again["found"].between(0, 1).all()
 
 
 def test_committed_scores_are_those_of_their_published_rows():

@@ -4,7 +4,7 @@ import torch
 
 from rapp.config import TrainingConfig
 from rapp.experiment import Cell, run
-from rappbook.chapters import whitenings, why_nap_works
+from rappbook.chapters import energy, whitenings, why_nap_works
 from tests.conftest import SWAPS
 
 TINY = TrainingConfig(model="vae", n_layers=2, bottleneck=2, samples=1, epochs=3, batch=16, threads=1, device="cpu")
@@ -40,6 +40,14 @@ def test_the_sweep_reaches_nap_where_all_independent_directions_are_kept(trial):
 def test_the_last_layer_adds_no_independent_direction(trial):
     assert why_nap_works.independent(trial, 10**6) == trial.detector.whitening.rank
     assert why_nap_works.independent(trial, 5) == 4
+
+
+def test_energy_has_a_line_for_each_network_and_novel_class(blobs):
+    trials = run(blobs, [Cell(TINY, "1"), Cell(TINY, "1", 1), Cell(TINY, "2")])
+    table = energy.table(trials)
+    assert table[["network", "novel class"]].to_numpy().tolist() == [["AE", "1"], ["AE", "2"]]
+    assert [" ± " in text for text in table["error ‖x − x̂‖²"]] == [True, False]
+    assert table["error ‖x − x̂‖²"][1] == f"**{trials[2].aurocs()['recon']:.3f}**"
 
 
 def test_training_rows_have_energy_one(trial):

@@ -86,11 +86,6 @@ def _rows(path: Path) -> pd.DataFrame:
     return cells.completed(pd.read_csv(path, dtype={"target": str}))
 
 
-def has_rows(dataset: str, profile: str = "quick") -> bool:
-    """Whether rows of a data set are published, so that chapter 09 can compare them."""
-    return dataset in set(our_rows(profile)["dataset"])
-
-
 def all_rows() -> pd.DataFrame:
     """Our published rows of all profiles."""
     paths = [path for path in sorted((BOOK / "results").glob("*.csv")) if path.name != PLAN]
@@ -162,14 +157,16 @@ def publish_scores(*folders: Path) -> list[Path]:
 
 
 def from_scores() -> pd.DataFrame:
-    """AUROC and AUPR of each published score of each sample, computed anew: file, score, samples, auroc, aupr."""
+    """Scores of single samples, judged anew: file, score, samples, auroc, aupr, found (of the novel, at 5 % alarms)."""
     found = []
     for path in sorted((BOOK / "results" / "scores").glob("*.csv.gz")):
         frame = pd.read_csv(path)
         for score in frame.columns.drop(["row", "is_novel"]):
-            judged = [measure(frame["is_novel"], frame[score]) for measure in (evaluation.auroc, evaluation.aupr)]
+            is_novel, scores = frame["is_novel"].astype(bool), frame[score]
+            judged = [measure(is_novel, scores) for measure in (evaluation.auroc, evaluation.aupr)]
+            judged.append((scores[is_novel] > evaluation.threshold(scores[~is_novel])).mean())
             found.append([path.name.removesuffix(".csv.gz"), score, len(frame), *judged])
-    return pd.DataFrame(found, columns=["file", "score", "samples", "auroc", "aupr"])
+    return pd.DataFrame(found, columns=["file", "score", "samples", "auroc", "aupr", "found"])
 
 
 def committed(dataset: str, profile: str) -> tuple[pd.DataFrame, str]:

@@ -114,13 +114,13 @@ def yardstick(data: Dataset, profile: str, chapter: str) -> str:
     for setting in ("multimodal", "unimodal"):
         about = standing(of_setting(rows, data, setting)).dropna(subset="mean")
         kinds = {"of this chapter": about["chapter"] == chapter, "classical": about["chapter"] == "05_classical"}
-        kinds["RaPP, NAP"] = about.index.str.endswith(" NAP")
+        kinds["RaPP, NAP"] = about.index.to_series().str.endswith(" NAP")
         if kinds["of this chapter"].any():
-            lines.append({"setting": setting} | {name: _best(about[which], 1)[0] for name, which in kinds.items()})
+            lines.append({"setting": setting} | {name: _best(about[which], 1, "–")[0] for name, which in kinds.items()})
     shown = pd.DataFrame(lines).drop(columns=["classical"] if chapter == "05_classical" else [], errors="ignore")
-    about = f"**Over all classes of {data.name}** (profile {profile}, ± over seeds, without it one seed)"
-    best = f"the highest mean AUROC of each kind:\n\n{shown.to_markdown(index=False)}"
-    return f"{about}, {best if lines else 'nothing is published yet for this chapter.'}"
+    said = f"**Published rows, over all classes of {data.name}** (profile {profile}, ± over seeds, without it one seed)"
+    best = f"{said}: the highest mean AUROC of each kind.\n\n{shown.to_markdown(index=False)}"
+    return best if lines else f"No rows of this chapter's methods on all of {data.name} are published."
 
 
 def several_seeds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -165,14 +165,14 @@ def advice(rows: pd.DataFrame, data: Dataset, seconds: float = 5.0, most: int = 
     return pd.DataFrame(lines, columns=["question", "best", "runs"])
 
 
-def _best(about: pd.DataFrame, most: int) -> tuple[str, str]:
+def _best(about: pd.DataFrame, most: int, none: str = UNKNOWN) -> tuple[str, str]:
     """The best methods of ``standing`` in words, and how many runs each mean is of."""
     best = about.dropna(subset="mean").nlargest(most, "mean")
     names = [
         f"{name} {mean:.3f}" + ("" if pd.isna(std) else f" ± {std:.3f}")
         for name, mean, std in zip(best.index, best["mean"], best["std"], strict=True)
     ]
-    return "; ".join(names) or UNKNOWN, _each(best["runs"])
+    return "; ".join(names) or none, _each(best["runs"])
 
 
 def _each(runs: pd.Series) -> str:
@@ -205,7 +205,8 @@ def side_by_side(rows: pd.DataFrame, data: Dataset, methods: Sequence[str]) -> p
         if change.shape[1] > 1:
             words += f": change from {change.columns[0]:.0%} to {change.columns[-1]:.0%} of novel training rows"
             runs = f"{dirty['runs'].max()} runs" if dirty["runs"].max() > 1 else "one run"
-            words += f" (class {dirty['classes'].max()} alone, {runs})"
+            labels = [data.class_name(label) for label in dirty["classes"].iloc[0].split(", ")]
+            words += f" (class {' or '.join(labels)} alone; {runs})"
             lines[words] = (change.iloc[:, -1] - change.iloc[:, 0]).map("{:+.3f}".format)
     table = pd.DataFrame(lines).T.reindex(columns=[name for name in methods if name in set(rows["method"])])
     return table.fillna("–").rename_axis("measured").reset_index()

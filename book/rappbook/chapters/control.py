@@ -54,14 +54,14 @@ def found(trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def table(runs: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Mean ± std of each way: of the target class over its seeds, and over the other classes, one run each.
+    """Mean ± std of each way: of the target class over its seeds, and of other classes, one run each (``_groups``).
 
     Args:
         runs: as ``found`` returns them.
         target: the class.
 
     Returns:
-        compared, also called, and a column for each of the two, as text.
+        compared, also called, and a column for each group, as text.
     """
     shown = pd.DataFrame({"compared": list(WAYS), "also called": list(WAYS.values())})
     for name, part in _groups(runs, target).items():

@@ -10,7 +10,7 @@ from rappbook.figures import style
 def reconstructions(
     x: np.ndarray, x_hat: np.ndarray, is_novel: np.ndarray, image_shape: tuple[int, int], novel_name: str
 ) -> Figure:
-    """Input, reconstruction and squared difference, a column per sample, each with its error.
+    """Input, reconstruction and absolute difference, a column per sample, each with its squared error.
 
     Args:
         x, x_hat: (n, n_features) inputs and reconstructions.

@@ -30,8 +30,8 @@ def contamination(table: pd.DataFrame) -> Figure:
     """
     wide = table.pivot_table(index="method", columns=["setting", "contamination"], values="auroc")
     wide = wide.loc[wide.mean(axis=1).sort_values(ascending=False).index]
-    classes = table.groupby("setting", sort=False)["classes"].first()
-    return _heat({f"{of}, class {which}": wide[of].rename(columns="{:.0%}".format) for of, which in classes.items()})
+    classes = dict(zip(table["setting"], table["classes"], strict=True))
+    return _heat({f"{of}: {which}": wide[of].rename(columns="{:.0%}".format) for of, which in classes.items()})
 
 
 def _heat(panels: dict[str, pd.DataFrame]) -> Figure:
