@@ -45,7 +45,7 @@ def test_the_last_layer_adds_no_independent_direction(trial):
 def test_energy_has_a_line_for_each_network_and_novel_class(blobs):
     trials = run(blobs, [Cell(TINY, "1"), Cell(TINY, "1", 1), Cell(TINY, "2")])
     table = energy.table(trials)
-    assert table[["network", "novel class"]].to_numpy().tolist() == [["AE", "1"], ["AE", "2"]]
+    assert table[["network", "novel class"]].to_numpy().tolist() == [["VAE", "1"], ["VAE", "2"]]
     assert [" ± " in text for text in table["error ‖x − x̂‖²"]] == [True, False]
     assert table["error ‖x − x̂‖²"][1] == f"**{trials[2].aurocs()['recon']:.3f}**"
 
