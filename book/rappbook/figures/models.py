@@ -88,10 +88,13 @@ def latent(maps: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure
         kinds = sorted(set(y[~is_novel].tolist()))
         for i, kind in enumerate(kinds):
             shade = f"{0.35 + 0.45 * i / max(1, len(kinds) - 1):.3f}"
-            ax.scatter(*codes[(y == kind) & ~is_novel].T, s=6, color=shade, linewidths=0, rasterized=True)
-        ax.scatter(*codes[is_novel].T, s=8, color=style.NOVEL, linewidths=0, alpha=0.7, label="novel", rasterized=True)
-        reach = np.quantile(codes, [0.005, 0.995])
+            name = "normal, a shade for each class" if i == len(kinds) // 2 else None
+            ax.scatter(*codes[(y == kind) & ~is_novel].T, s=6, color=shade, linewidths=0, label=name, rasterized=True)
+        ring = {"facecolors": "none", "edgecolors": style.NOVEL, "linewidths": 0.7, "alpha": 0.8}  # to see through
+        ax.scatter(*codes[is_novel].T, s=14, label="novel", rasterized=True, **ring)
+        reach = np.quantile(codes, [0.002, 0.998])
         ax.set(title=style.MODEL_NAMES[model], xlabel="first number", xlim=reach, ylim=reach)
     axes[0, 0].set_ylabel("second number")
-    axes[0, 0].legend(frameon=False, fontsize=10)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, frameon=False, ncols=2, fontsize=10, markerscale=1.5, loc="outside upper center")
     return figure

@@ -88,7 +88,7 @@ def confusions(panels: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
         panels: title → (m, m) mean probabilities, row: what was done, column: the answer.
         names: of the transformations.
     """
-    figure, axes = style.subplots(len(panels), 1, figsize=(5.4, 4.6 * len(panels)), sharex=True, squeeze=False)
+    figure, axes = style.subplots(len(panels), 1, figsize=(5.4, 3.6 * len(panels)), sharex=True, squeeze=False)
     for ax, (title, values) in zip(axes[:, 0], panels.items(), strict=True):
         ax.imshow(values, cmap="Blues", vmin=0, vmax=1)
         for (row, column), value in np.ndenumerate(values):
