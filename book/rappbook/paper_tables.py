@@ -1,4 +1,4 @@
-"""Tables 2 and 3 of the paper with our published rows beside them, and what these cost."""
+"""Tables 2 and 3 of the paper, and the rivals as reported, with our published rows beside them; what these cost."""
 
 import pandas as pd
 
