@@ -85,37 +85,37 @@ def slopes(table: pd.DataFrame, setting: str) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel("AUROC", fontsize=11)
     if known:
-        figure.legend(
-            *axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper center", fontsize=10
-        )
+        entries = axes[0, 0].get_legend_handles_labels()
+        figure.legend(*entries, frameon=False, ncols=3, loc="outside upper center", fontsize=10)
     return figure
 
 
 def over_epochs(rows: pd.DataFrame) -> Figure:
-    """AUROC of each score, and the validation error, against epochs: a column a model, a thin line a run.
+    """AUROC of each score, and the validation error, against epochs: a column a network, a thin line a run.
 
     Args:
-        rows: of one class; models that were scored after one number of epochs alone are left out.
+        rows: of one class, or means over classes; networks scored after one number of epochs alone are left out.
     """
+    network = ["options", "model", "precision"]
     rows = rows.dropna(subset="val_error")
-    ways = rows.groupby(["model", "precision"])["epochs"].nunique()
-    drawn = sorted(ways.index[ways > 1], key=lambda way: list(style.MODEL_NAMES).index(way[0]))
+    ways = rows.groupby(network)["epochs"].nunique()
+    drawn = sorted(ways.index[ways > 1], key=lambda way: (way[0], list(style.MODEL_NAMES).index(way[1])))
     figure, axes = style.subplots(
         2, max(1, len(drawn)), figsize=(6.8, 4.2), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1)
     )
-    for column, (model, precision) in zip(axes.T, drawn, strict=False):
-        part = rows[(rows["model"] == model) & (rows["precision"] == precision)]
+    for column, way in zip(axes.T, drawn, strict=False):
+        part = rows[(rows[network] == way).all(axis=1)]
         for score, colour in style.SCORE_COLOURS.items():
             wide = part[part["score"] == score].pivot(index="epochs", columns="seed", values="auroc").dropna(axis=1)
             column[0].plot(wide, color=colour, linewidth=0.7, alpha=0.6)
             column[0].plot(wide.mean(axis=1), color=colour, linewidth=2.2, marker="o", label=SCORES[score])
-        errors = part[part["score"] == "recon"].pivot(index="epochs", columns="seed", values="val_error")
-        column[1].plot(errors.dropna(axis=1), color="0.3", linewidth=0.7, alpha=0.6)
-        column[1].plot(errors.dropna(axis=1).mean(axis=1), color="0.3", linewidth=2.2, marker="o")
+        errors = part[part["score"] == "recon"].pivot(index="epochs", columns="seed", values="val_error").dropna(axis=1)
+        column[1].plot(errors, color="0.3", linewidth=0.7, alpha=0.6)
+        column[1].plot(errors.mean(axis=1), color="0.3", linewidth=2.2, marker="o")
         style.coin(column[0])
-        column[0].set_title(f"{style.MODEL_NAMES[model]}, {wide.shape[1]} runs")
-        column[1].set(xscale="log", xlabel="epochs")
-        column[1].set_xticks(wide.index, [str(n) for n in wide.index], minor=False)
+        name = style.MODEL_NAMES[way[1]] + ", other layers" * bool(way[0])
+        column[0].set_title(f"{name}\n{wide.shape[1]} run{'s' * (wide.shape[1] > 1)}", fontsize=11)
+        column[1].set(xscale="log", xlabel="epochs", xticks=wide.index, xticklabels=wide.index.astype(str))
         column[1].minorticks_off()
     if not drawn:
         axes[0, 0].text(0.5, 0.5, "no rows yet", ha="center", va="center")
