@@ -11,6 +11,7 @@ from typing import Any
 
 from rapp import provenance
 from rapp.data.user_table import is_table
+from rappbook import published
 from traced_tables import TABLES
 
 END = "how-this-page-was-made"  # the section that closes every chapter
@@ -81,8 +82,8 @@ def _end(text: str, start: int) -> int:
 
 def _about(content: dict, notebook: Path) -> str:
     """How the whole page is made again, and of which rows."""
-    given = content["metadata"].get("papermill", {}).get("parameters", {})
-    more = {name: value for name, value in given.items() if value is not None}
+    parameters = content["metadata"].get("papermill", {}).get("parameters", {})
+    more = {name: value for name, value in parameters.items() if value is not None}
     if notebook.stem[:2].isdigit():
         named = [
             f"{name.upper()}={shlex.quote(str(more.pop(name)))}"
@@ -99,9 +100,9 @@ def _about(content: dict, notebook: Path) -> str:
     if commit := content["metadata"].get("rapp", {}).get("commit"):
         said = f"Run at commit <code>{commit}</code>. {said}"
     code = "\n".join("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")
-    rows = "quick.csv" if 'results = "quick"' in code or given.get("profile") == "quick" else "table2.csv"
+    rows = published.results_file(given(notebook).get("results") or parameters.get("profile", "paper")).name
     reads = [files.format(rows=rows) for name, files in READS.items() if re.search(name, code)]
-    if reads and not is_table(str(given.get("dataset", ""))):  # of somebody's own table no rows are published
+    if reads and not is_table(str(parameters.get("dataset", ""))):  # of somebody's own table no rows are published
         said += f" The page reads, under <code>book/</code>: {html.escape(', '.join(dict.fromkeys(reads)))}."
     if notebook.stem in TABLES:
         said += f" {TRACE}"

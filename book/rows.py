@@ -175,14 +175,19 @@ def status(folder: Path) -> str:
     made = cells.collect(folder)
     done = known(published.all_rows()) | known(made)
     made = made[made["processor"] == provenance.processor(resolve_device("auto").type)]
+    planned = plan()
+    left = [grid_cell for grid_cell in planned if (grid_cell.id, grid_cell.recipe) not in done]
+    by_epochs = sorted(left, key=lambda grid_cell: grid_cell.cell.config.epochs)
+    runs = {(grid_cell.dataset, runner.at_an_epoch(grid_cell.cell)): grid_cell for grid_cell in by_epochs}
+    longest = set(runs.values())  # the other cells are scored on the way there
     frame = pd.DataFrame(
         [
             {
                 "block": grid_cell.block,
-                "done": (grid_cell.id, grid_cell.recipe) in done,
-                "hours": None if (grid_cell.id, grid_cell.recipe) in done else _hours(grid_cell, made),
+                "done": grid_cell not in left,
+                "hours": _hours(grid_cell, made) if grid_cell in longest else 0.0,
             }
-            for grid_cell in plan()
+            for grid_cell in planned
         ]
     )
     return "\n".join(f"block {block}: {_in_words(part)}" for block, part in frame.groupby("block"))

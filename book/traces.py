@@ -42,9 +42,9 @@ div {{ overflow-x: auto; }}
 td, th {{ text-align: left; padding: 0 .8em 0 0; white-space: nowrap; font-size: .85rem; }}
 section:target {{ outline: 2px solid; outline-offset: .6rem; }}</style></head><body><main>
 <h1>Rows behind {title}</h1><p><a href="../{page}.html">Back to the page</a>. Each section has the published rows of
-which a number on that page is the mean. <em>line</em> counts the lines of the file; the header is line 1. {again}</p>
+which a number on that page is the mean. <em>line</em> counts the lines of the file; the header is line 1. Where a row
+has an <em>ID</em>, <code>make row ID="…"</code> trains it again and compares.</p>
 """
-ROW = 'Where a row has an <em>ID</em>, <code>make row ID="…"</code> trains it again and compares.'
 
 
 def with_links(text: str, page: Page) -> tuple[str, str]:
@@ -62,7 +62,7 @@ def with_links(text: str, page: Page) -> tuple[str, str]:
     text = re.sub(r"<table\b.*?</table>", linked, text, flags=re.DOTALL) if page.name in TABLES else text
     if not sections:
         return text, ""
-    head = HEAD.format(title=page.name, page=page.name, again=ROW)
+    head = HEAD.format(title=page.name, page=page.name)
     found = []
     for (file, lines), name in sections.items():
         rows = page.raw(file)

@@ -23,7 +23,7 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
         tested.setdefault(trial.cell.setting, {})[trial.data.class_name(trial.cell.target)] = None
     trained = {id(trial.detector): trial.detector.seconds for trial in trials}
     stack = max(trial.detector.stack for trial in trials)
-    about = {
+    about: dict[str, object] = {
         **about_data(trials[0].data),
         "settings": "; ".join(f"{setting}, target class {', '.join(names)}" for setting, names in tested.items()),
         "profile": profile,
@@ -33,9 +33,14 @@ def made_with(trials: Sequence[Trial], profile: str, seconds: float) -> pd.DataF
         **({"stacks": f"{stack} networks train side by side (copies fill a stack up)"} if stack > 1 else {}),
         "device": f"{', '.join(sorted({trial.detector.where for trial in trials}))}, {machine()}",
         "seconds": f"{sum(trained.values()):.0f} of training (one after the other), {seconds:.0f} for this page",
-        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
-    return pd.DataFrame({"what": about.keys(), "value": about.values()})
+    return as_table(about)
+
+
+def as_table(about: dict[str, object]) -> pd.DataFrame:
+    """Facts about a page as a table of two columns, the versions of libraries last."""
+    about = about | {"versions": ", ".join(f"{name} {number}" for name, number in versions().items())}
+    return pd.DataFrame({"what": about.keys(), "value": map(str, about.values())})
 
 
 def _in_words(config: Config) -> str:
@@ -55,14 +60,7 @@ def _in_words(config: Config) -> str:
 
 def made_without_networks(data: Dataset, seconds: float, **settings: object) -> pd.DataFrame:
     """``made_with`` for a page that trains no network."""
-    about = {
-        **about_data(data),
-        **settings,
-        "device": machine(),
-        "seconds": f"{seconds:.0f}",
-        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
-    }
-    return pd.DataFrame({"what": about.keys(), "value": map(str, about.values())})
+    return as_table({**about_data(data), **settings, "device": machine(), "seconds": f"{seconds:.0f}"})
 
 
 def about_data(data: Dataset) -> dict[str, str]:

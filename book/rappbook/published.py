@@ -106,11 +106,10 @@ def publish(rows: pd.DataFrame) -> list[Path]:
     return written
 
 
-def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> pd.DataFrame:
+def _merge(old: pd.DataFrame, new: pd.DataFrame, key: list[str], path: Path) -> None:
     merged = pd.concat([old, new.astype({"target": str})] if len(old) else [new])
     merged = merged.drop_duplicates(key, keep="last").sort_values(key[:-1], kind="stable")
     write_text(path, merged.to_csv(index=False, lineterminator="\n"))
-    return merged
 
 
 def adbench(protocol: str) -> pd.DataFrame:
@@ -205,17 +204,15 @@ def full_scale(dataset: str, model: str) -> tuple[pd.DataFrame, str]:
     return rows, f"{rows['dataset'].iloc[0]}, the paper's network, {rows['epochs'].max():.0f} epochs"
 
 
-def about(profile: str, seconds: float, versions: dict[str, str]) -> pd.DataFrame:
-    """What published rows came from, and with what this page was made."""
-    lines = []
+def about(profile: str) -> dict[str, object]:
+    """What published rows came from."""
+    found: dict[str, object] = {}
     for changes, rows in our_rows(profile).groupby("changes"):
         columns = ("dataset", "seed", "epochs", "device", "precision", "torch", "commit")
         told = [f"{name} {', '.join(map(str, sorted(rows[name].unique())))}" for name in columns]
         hours = rows.drop_duplicates(cells.KEY)["seconds"].sum() / 3600
-        lines.append((f"rows of {profile} {changes}".strip(), "; ".join([*told, f"hours of training {hours:.2f}"])))
-    lines.append(("seconds", f"{seconds:.0f} for this page"))
-    lines.append(("versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
-    return pd.DataFrame(lines, columns=["what", "value"])
+        found[f"rows of {profile} {changes}".strip()] = "; ".join([*told, f"hours of training {hours:.2f}"])
+    return found
 
 
 def compare(ours: pd.DataFrame, published: pd.DataFrame, unit: str = "seeds") -> pd.DataFrame:

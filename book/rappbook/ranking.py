@@ -147,7 +147,7 @@ def advice(rows: pd.DataFrame, data: Dataset, seconds: float = 5.0, most: int = 
     rows = several_seeds(rows)
     settings = {name: standing(of_setting(rows, data, name)) for name in ("multimodal", "unimodal")}
     many, one = (about[about["mean"].notna()] for about in settings.values())
-    places = pd.concat([about["mean"].rank(ascending=False) for about in (many, one)], axis=1).dropna().mean(axis=1)
+    places = pd.concat([many["mean"], one["mean"]], axis=1).dropna().rank(ascending=False).mean(axis=1)
     questions = {
         "Several classes are normal": many,
         "One class is normal": one,
@@ -156,7 +156,7 @@ def advice(rows: pd.DataFrame, data: Dataset, seconds: float = 5.0, most: int = 
         "No class may be missed (AUROC of the worst), several classes": many.assign(mean=many["worst"], std=np.nan),
         "No class may be missed (AUROC of the worst), one class": one.assign(mean=one["worst"], std=np.nan),
     }
-    for setting, words in (("multimodal", "several classes"), ("unimodal", "one class")):
+    for setting, words in (("multimodal", "several classes"), ("unimodal", "one class")) if share > 0 else ():
         about = standing(dirty[dirty["setting"] == setting])
         questions[f"{share:.0%} of the training rows are novel, {words}"] = about
     lines = [(question, *_best(about, most)) for question, about in questions.items()]

@@ -183,7 +183,7 @@ def _units(grid_cells: Iterable[GridCell]) -> Units:
     """Cells that train together, most needed first. Cells that differ in their epochs alone are one run of the most."""
     runs: dict[tuple, Unit] = {}
     for grid_cell in grid_cells:
-        runs.setdefault((grid_cell.dataset, _at_an_epoch(grid_cell.cell)), []).append(grid_cell)
+        runs.setdefault((grid_cell.dataset, at_an_epoch(grid_cell.cell)), []).append(grid_cell)
     alike: dict[tuple, list[Unit]] = {}
     for (dataset, _), run in runs.items():
         longest = max((grid_cell.cell.config for grid_cell in run), key=lambda config: config.epochs)
@@ -196,7 +196,7 @@ def _units(grid_cells: Iterable[GridCell]) -> Units:
     return sorted(units, key=lambda unit: min(needed[grid_cell] for grid_cell in unit))
 
 
-def _at_an_epoch(cell: Cell) -> Cell:
+def at_an_epoch(cell: Cell) -> Cell:
     """The cell of an autoencoder with one epoch, so that runs of different lengths are alike."""
     config = cell.config
     return replace(cell, config=replace(config, epochs=1)) if isinstance(config, TrainingConfig) else cell

@@ -154,22 +154,17 @@ def rows(protocol: str, table: str, seed: int, methods: list[str]) -> pd.DataFra
     return pd.DataFrame(found)
 
 
-def read(file: Path = FILE) -> pd.DataFrame:
-    """The rows so far."""
-    return pd.read_csv(file) if file.exists() else pd.DataFrame(columns=KEYS)
-
-
-def compute(protocol: str, names: list[str], methods: list[str], seeds: int, file: Path = FILE) -> None:
+def compute(protocol: str, names: list[str], methods: list[str], seeds: int) -> None:
     """Add the rows that are missing of some tables and methods, a table and a seed at a time."""
     for seed in range(seeds):
         for table in names:
-            there = read(file)
+            there = pd.read_csv(FILE) if FILE.exists() else pd.DataFrame(columns=KEYS)
             done = there[(there["protocol"] == protocol) & (there["table"] == table) & (there["seed"] == seed)]
             if missing := [method for method in methods if method not in set(done["method"])]:
                 start = time.perf_counter()
                 new = rows(protocol, table, seed, missing).round({"auroc": 5, "seconds": 3})
                 whole = pd.concat([there, new]) if len(there) else new
-                write_text(file, whole.to_csv(index=False))
+                write_text(FILE, whole.to_csv(index=False))
                 say(f"{protocol}, {table}, seed {seed}: {len(missing)} methods, {time.perf_counter() - start:.0f} s")
 
 

@@ -70,26 +70,30 @@ def table(runs: pd.DataFrame, target: str) -> pd.DataFrame:
 
 
 def steps(runs: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Mean ± std of what each of ``STEPS`` changes in a run's AUROC, in the columns of ``table``; 2 std decide."""
+    """What each of ``STEPS`` changes in a run's AUROC, in the columns of ``table``, and what it does to the target.
+
+    The verdict is helps or harms where the mean is further from 0 than two standard deviations, else open.
+    """
     ways, shown = list(WAYS), pd.DataFrame({"step": list(STEPS)})
     for name, part in _groups(runs, target).items():
         changes = [part[ways[after]] - part[ways[before]] for after, before in STEPS.values()]
-        shown[name] = [_in_words(change, judged=part["target"].nunique() == 1) for change in changes]
+        spread = [f" ± {change.std():.3f}" * (len(part) > 1) for change in changes]
+        shown[name] = [f"{change.mean():+.3f}{of}" for change, of in zip(changes, spread, strict=True)]
+        if "verdict" not in shown:  # the first group is the target's
+            shown["verdict"] = [_verdict(change) for change in changes]
     return shown
 
 
-def _in_words(changes: pd.Series, judged: bool) -> str:
-    """Mean ± std of changes, and what those of one class say; of several classes there is one run each."""
+def _verdict(changes: pd.Series) -> str:
     if len(changes) == 1:
-        return f"{changes.mean():+.3f}"
-    said = "open" if abs(changes.mean()) <= 2 * changes.std() else "helps" if changes.mean() > 0 else "harms"
-    return f"{changes.mean():+.3f} ± {changes.std():.3f}" + (f": {said}" if judged else "")
+        return "one run"
+    return "open" if abs(changes.mean()) <= 2 * changes.std() else "helps" if changes.mean() > 0 else "harms"
 
 
 def _groups(runs: pd.DataFrame, target: str) -> dict[str, pd.DataFrame]:
     """The runs of the target class, and of each other class; of more than three others together."""
     mine, others = runs[runs["target"] == target], runs[runs["target"] != target]
-    groups = {f"this class, {len(mine)} seeds": mine}
+    groups = {f"this class, {len(mine)} runs" if len(mine) > 1 else "this class, one run": mine}
     if others["target"].nunique() > 3:
         return groups | {f"{others['target'].nunique()} other classes, one run each": others}
     return groups | {f"class {label}, one run": part for label, part in others.groupby("target")}

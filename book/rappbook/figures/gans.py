@@ -14,23 +14,6 @@ GENERATOR, DISCRIMINATOR = style.SCORE_COLOURS["sap"], style.SCORE_COLOURS["nap"
 MARKERS = {"PCA": "o", "autoencoder": "s"}
 
 
-def _image(ax: Axes, row: np.ndarray, image_shape: tuple[int, int], colour: object = "0.7") -> None:
-    ax.imshow(row.reshape(image_shape), "gray", vmin=0, vmax=1)
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(visible=True, color=colour, linewidth=2)
-
-
-def samples(real: np.ndarray, made: np.ndarray, image_shape: tuple[int, int]) -> Figure:
-    """Training images above generated ones, (n, n_features) each."""
-    figure, axes = style.subplots(2, len(real), figsize=(6.8, 2.1))
-    for row, (label, images) in enumerate({"training": real, "generated": made}.items()):
-        for ax, image in zip(axes[row], images, strict=True):
-            _image(ax, image, image_shape)
-        axes[row, 0].set_ylabel(label, fontsize=11)
-    return figure
-
-
 def search(x: np.ndarray, path: Path, image_shape: tuple[int, int], names: tuple[str, str]) -> Figure:
     """A normal and a novel sample, and what the search has come to after so many steps, with the score.
 
@@ -41,11 +24,11 @@ def search(x: np.ndarray, path: Path, image_shape: tuple[int, int], names: tuple
     """
     figure, axes = style.subplots(2, len(path.steps) + 1, figsize=(6.8, 3))
     for row, (name, colour) in enumerate(zip(names, (style.NORMAL, style.NOVEL), strict=True)):
-        _image(axes[row, 0], x[row], image_shape, colour)
+        style.image(axes[row, 0], x[row], image_shape, colour)
         axes[row, 0].set_ylabel(name, fontsize=11, color=colour)
         for column, step in enumerate(path.steps):
             ax = axes[row, column + 1]
-            _image(ax, path.images[column, row], image_shape)
+            style.image(ax, path.images[column, row], image_shape)
             ax.set_xlabel(f"{path.scores[column, row]:.0f}", fontsize=11)
             if row == 0:
                 ax.set_title(f"step {step}" if column == 0 else f"{step}", fontsize=11)
@@ -81,12 +64,12 @@ def balance(histories: dict[str, list[list[dict]]]) -> Figure:
 
 
 def rebuilt(rows: dict[str, np.ndarray], image_shape: tuple[int, int]) -> Figure:
-    """The same samples, a row for each way to rebuild them: label → (n, n_features)."""
+    """Images, a row for each way in which they were made: label → (n, n_features)."""
     n = len(next(iter(rows.values())))
     figure, axes = style.subplots(len(rows), n, figsize=(6.8, 0.88 * len(rows)))
     for of_row, (label, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(of_row, images, strict=True):
-            _image(ax, image, image_shape)
+            style.image(ax, image, image_shape)
         of_row[0].set_ylabel(label, fontsize=10, rotation=0, ha="right", va="center")
     return figure
 
@@ -121,7 +104,7 @@ def mean_of_two(one: np.ndarray, other: np.ndarray, answer: np.ndarray, image_sh
     """Two images and an answer to "one of the two", (n_features,) each, with their mean squared errors as answers."""
     figure, axes = style.subplots(1, 3, figsize=(5.4, 2.2))
     for ax, (name, image) in zip(axes, {"$x_1$": one, "$x_2$": other, "answer": answer}.items(), strict=True):
-        _image(ax, image, image_shape)
+        style.image(ax, image, image_shape)
         error = (np.square(image - one).sum() + np.square(image - other).sum()) / 2
         ax.set(title=name, xlabel=f"error {error:.1f}")
     return figure

@@ -79,15 +79,11 @@ def near_and_far(x: np.ndarray, scores: np.ndarray, is_novel: np.ndarray, image_
         order = order[np.argsort(scores[order], kind="stable")]
         chosen = order[:shown] if end == "nearest" else order[::-1][:shown]
         colour = style.NOVEL if novel else style.NORMAL
-        for j, ax in enumerate(axes[i]):
-            ax.set(xticks=[], yticks=[])
-            if j >= len(chosen):
-                ax.axis("off")
-                continue
-            ax.imshow(x[chosen[j]].reshape(image_shape), "gray", vmin=0, vmax=1)
-            ax.set_xlabel(f"{np.sqrt(max(scores[chosen[j]], 0)):.2g}", fontsize=10, labelpad=1)
-            for spine in ax.spines.values():
-                spine.set(visible=True, color=colour, linewidth=2)
+        for ax, j in zip(axes[i], chosen, strict=False):
+            style.image(ax, x[j], image_shape, colour)
+            ax.set_xlabel(f"{np.sqrt(max(scores[j], 0)):.2g}", fontsize=10, labelpad=1)
+        for ax in axes[i, len(chosen) :]:
+            ax.set_axis_off()
         axes[i, 0].set_ylabel(f"{'novel' if novel else 'normal'},\n{end}", fontsize=11, color=colour)
     return figure
 

@@ -21,19 +21,15 @@ def reconstructions(
     n = len(x)
     figure, axes = style.subplots(3, n, figsize=(0.8 * n + 0.5, 3.6))
     error = (x - x_hat) ** 2
-    rows = [("input x", x, 1), ("output x̂", x_hat, 1), ("|x − x̂|", np.sqrt(error), 1)]
-    for i, (label, images, top) in enumerate(rows):
-        for j in range(n):
-            ax = axes[i, j]
-            ax.imshow(images[j].reshape(image_shape), cmap="gray" if i < 2 else "magma", vmin=0, vmax=top)
-            ax.set(xticks=[], yticks=[])
-            for spine in ax.spines.values():
-                spine.set(visible=True, color=style.NOVEL if is_novel[j] else style.NORMAL, linewidth=2.5)
-        axes[i, 0].set_ylabel(label, fontsize=12)
+    colours = [style.NOVEL if novel else style.NORMAL for novel in is_novel]
+    rows = [("input x", x, "gray"), ("output x̂", x_hat, "gray"), ("|x − x̂|", np.sqrt(error), "magma")]
+    for of_row, (label, images, shades) in zip(axes, rows, strict=True):
+        for ax, image, colour in zip(of_row, images, colours, strict=True):
+            style.image(ax, image, image_shape, colour, shades)
+        of_row[0].set_ylabel(label, fontsize=12)
     for j in range(n):
         kind = f"novel\n({novel_name})" if is_novel[j] else "normal\n"
-        colour = style.NOVEL if is_novel[j] else style.NORMAL
-        axes[0, j].set_title(kind, fontsize=10, color=colour)
+        axes[0, j].set_title(kind, fontsize=10, color=colours[j])
         axes[2, j].set_xlabel(f"{error[j].sum():.1f}", fontsize=12)
     figure.supxlabel("squared error, summed over pixels", fontsize=12)
     return figure

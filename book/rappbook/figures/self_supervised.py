@@ -11,6 +11,7 @@ from rappbook.chapters.dirichlet import Toy
 from rappbook.figures import style
 
 COLUMNS = 4
+WORDS = {"fontsize": 11}  # of the numbers in a heat map
 
 
 def transformed(images: dict[str, np.ndarray]) -> Figure:
@@ -68,16 +69,13 @@ def differences(values: pd.DataFrame, shown: Sequence[str]) -> Figure:
         shown: classes that are trained on; their names are coloured.
     """
     figure, ax = style.subplots(figsize=(6.4, 0.42 * len(values) + 1.2))
-    ax.imshow(values, cmap="Blues_r", vmin=0, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(values.to_numpy()):
-        colour = "white" if value < 0.5 else "black"
-        ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=11)
-    ax.set_yticks(range(len(values)), list(values.index))
+    style.heat_map(values, ax, cmap="Blues_r", vmin=0, vmax=1, annot=100 * values, fmt=".0f", annot_kws=WORDS)
+    ax.tick_params(axis="y", rotation=0)
     for label in ax.get_yticklabels():
         if label.get_text() in shown:
             label.set(color=style.NORMAL, fontweight="bold")
-    ax.set_xticks(range(values.shape[1]), list(values.columns), rotation=35, ha="right", rotation_mode="anchor")
-    ax.set(ylabel="class")
+    ax.set_xticks(ax.get_xticks(), values.columns, rotation=35, ha="right", rotation_mode="anchor")
+    ax.set(xlabel="", ylabel="class")
     return figure
 
 
@@ -90,15 +88,13 @@ def confusions(panels: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
     """
     figure, axes = style.subplots(len(panels), 1, figsize=(5.4, 3.6 * len(panels)), sharex=True, squeeze=False)
     for ax, (title, values) in zip(axes[:, 0], panels.items(), strict=True):
-        ax.imshow(values, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), value in np.ndenumerate(values):
-            if value >= 0.05:  # a number in each square would hide those that matter
-                colour = "white" if value > 0.5 else "black"
-                ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=11)
-        ax.set_yticks(range(len(names)), list(names))
+        percent = [[f"{100 * value:.0f}" * (value >= 0.05) for value in row] for row in values]  # those that matter
+        table = pd.DataFrame(values, list(names), list(names))
+        style.heat_map(table, ax, cmap="Blues", vmin=0, vmax=1, annot=np.array(percent), fmt="", annot_kws=WORDS)
+        ax.tick_params(axis="y", rotation=0)
         ax.set_title(title, fontsize=13)
         ax.set_ylabel("what was done")
-    axes[-1, 0].set_xticks(range(len(names)), list(names), rotation=35, ha="right", rotation_mode="anchor")
+    axes[-1, 0].set_xticks(axes[-1, 0].get_xticks(), names, rotation=35, ha="right", rotation_mode="anchor")
     axes[-1, 0].set_xlabel("the classifier's answer (%)")
     return figure
 

@@ -48,10 +48,7 @@ def samples(rows: dict[str, np.ndarray], image_shape: tuple[int, int], novel: se
     for i, (label, images) in enumerate(rows.items()):
         colour = style.NOVEL if label in novel else style.NORMAL
         for ax, image in zip(axes[i], images, strict=True):
-            ax.imshow(image.reshape(image_shape), cmap="gray", vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[])
-            for spine in ax.spines.values():
-                spine.set(visible=True, color=colour, linewidth=2)
+            style.image(ax, image, image_shape, colour)
         axes[i, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=11, color=colour)
     return figure
 

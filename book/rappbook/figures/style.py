@@ -51,6 +51,16 @@ def heat_map(values: pd.DataFrame, ax: Axes, **options: Any) -> None:
             word.set_color(ON_COLOUR)
 
 
+def image(
+    ax: Axes, row: np.ndarray, image_shape: tuple[int, int], colour: object = "0.7", shades: str = "gray"
+) -> None:
+    """Draw an image (n_features,) of values in [0, 1], in a frame of a colour."""
+    ax.imshow(row.reshape(image_shape), shades, vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=colour, linewidth=2)
+
+
 def coin(ax: Axes) -> None:
     """Draw the line at AUROC 0.5, below which a score is worse than a coin."""
     ax.axhline(0.5, color="black", linewidth=1, linestyle="--", zorder=0)
