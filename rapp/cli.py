@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("table", help="a .csv, .csv.gz or .parquet file, or - for CSV on standard input")
     fit.add_argument("--label", help="the column that says what a row is (default: all rows are normal)")
     fit.add_argument("--normal", help="its value for normal rows; the others are left out")
-    fit.add_argument("--out", type=Path, required=True, help="folder of the model")
+    fit.add_argument("--out", type=_path, required=True, help="folder of the model")
     fit.add_argument("--method", default="nap", choices=METHODS, help="the score (default: nap)")
     fit.add_argument("--model", default="ae", choices=list(MODELS), help="the autoencoder (default: ae)")
     fit.add_argument("--epochs", type=int, default=100, help="passes over the rows (default: 100)")
@@ -74,20 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     fit.set_defaults(command=_fit)
 
     score = commands.add_parser("score", help="score the rows of a table by a model of rapp fit")
-    score.add_argument("--out", type=Path, help="a CSV file, or - (default: standard output)")
+    score.add_argument("--out", type=_path, help="a CSV file, or - (default: standard output)")
     score.set_defaults(command=_score)
 
     report = commands.add_parser("report", help="write a page on the scores of a table, to be opened in a browser")
-    report.add_argument("--out", type=Path, required=True, help="an .html file")
+    report.add_argument("--out", type=_path, required=True, help="an .html file")
     report.set_defaults(command=_report)
     for reads in (score, report):
-        reads.add_argument("model", type=Path, help="folder of the model")
+        reads.add_argument("model", type=_path, help="folder of the model")
         reads.add_argument("table", help="a file as for fit, or -")
         reads.add_argument("--on-missing", choices=["refuse", "skip"], default="refuse", help="rows that have gaps")
 
     run = commands.add_parser("run", help="train and score what is missing of a grid of cells")
     add_cells(run)
-    run.add_argument("--out", type=Path, default=folder, help="folder of the cells' files (default: in the cache)")
+    run.add_argument("--out", type=_path, default=folder, help="folder of the cells' files (default: in the cache)")
     run.add_argument("--workers", type=int, default=0, help="processes of a local Dask cluster (default: none)")
     run.add_argument("--scheduler", default="", help="address of a running Dask scheduler: tcp://host:8786")
     run.add_argument("--force", action="store_true", help="do finished cells again")
@@ -120,6 +120,10 @@ def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
     return cells.plan(a.profile, a.dataset, a.setting, a.model, a.seeds, a.target, a.contamination, **changes)
 
 
+def _path(word: str) -> Path:
+    return Path(word).expanduser()  # --out=~/x comes as it is from the shell
+
+
 def _fit(arguments: argparse.Namespace) -> int:
     table_model.check_out(arguments.out)  # before the work
     if not 0 <= arguments.seed < 2**32:
@@ -140,7 +144,9 @@ def _check_file(arguments: argparse.Namespace) -> None:
     """Raise a DataError, before the work, if ``--out`` is no place for a file, or is what the command reads."""
     if arguments.out and (arguments.out.is_dir() or arguments.model.resolve() in arguments.out.resolve().parents):
         raise DataError(f"out={arguments.out} is a folder, or in the model's; name a file elsewhere")
-    if arguments.out and arguments.out.resolve() == Path(arguments.table).resolve():
+    if arguments.out and arguments.out.suffix.lower() in (".gz", ".xlsx", ".xls", ".ods", ".parquet"):
+        raise DataError(f"out={arguments.out}: scores are written as plain CSV, a report as HTML; name such a file")
+    if arguments.out and arguments.table != "-" and arguments.out.resolve() == _path(arguments.table).resolve():
         raise DataError(f"out={arguments.out} is the table that is read; name another file")
 
 

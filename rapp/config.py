@@ -81,7 +81,7 @@ class TrainingConfig:
     """All that decides a training run but data and seed; the defaults are the paper's protocol (book/protocol.md).
 
     Raises:
-        ValueError: naming the value and what is allowed.
+        ParameterError: naming the value and what is allowed.
 
     Examples:
         >>> from rapp.config import TrainingConfig
@@ -109,23 +109,24 @@ class TrainingConfig:
         allowed = {"model": MODEL_NAMES, "layers": LAYER_KINDS, "precision": PRECISIONS, "device": DEVICES}
         for name, values in allowed.items():
             if getattr(self, name) not in values:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; allowed: {', '.join(values)}")
+                raise ParameterError(f"{name}={getattr(self, name)!r} is unknown; allowed: {', '.join(values)}")
         why = {"batch": ": batch normalisation cannot train on one row", "samples": " (0 trains on μ alone)"}
         least = {"n_layers": 1, "bottleneck": 1, "epochs": 1, "batch": 2, "threads": 1, "samples": 0}
         for name, low in least.items():
             if not is_whole(value := getattr(self, name)) or value < low:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least {low}{why.get(name, '')}")
-            object.__setattr__(self, name, int(value))  # NumPy's integers are none to JSON
+                raise ParameterError(f"{name}={value!r} must be a whole number of at least {low}{why.get(name, '')}")
         if self.hidden is not None:
             if (
                 not isinstance(self.hidden, tuple | list)
                 or len(self.hidden) != self.n_layers - 1
                 or not all(is_whole(width) and width > 0 for width in self.hidden)
             ):
-                raise ValueError(f"hidden={self.hidden!r} must be n_layers − 1 = {self.n_layers - 1} positive widths")
+                raise ParameterError(
+                    f"hidden={self.hidden!r} must be {self.n_layers - 1} positive widths (n_layers − 1)"
+                )
             object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         if not (isinstance(self.lr, Real) and 0 < self.lr < math.inf):
-            raise ValueError(f"lr={self.lr!r} must be a positive number")
+            raise ParameterError(f"lr={self.lr!r} must be a positive number")
         object.__setattr__(self, "lr", float(self.lr))
 
 
@@ -136,6 +137,8 @@ def is_whole(value: object) -> bool:
 
 def resolve_device(name: str) -> torch.device:
     """The device of a name: "auto" is cuda, else mps, else cpu; a named one that is absent raises a ``ValueError``."""
+    if name not in DEVICES:
+        raise ParameterError(f"device={name!r} is unknown; allowed: {', '.join(DEVICES)}")
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in present.items() if there)

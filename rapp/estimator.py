@@ -15,7 +15,6 @@ Examples:
     array([-1])
 """
 
-import math
 import warnings
 from os import PathLike
 from pathlib import Path
@@ -29,10 +28,11 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rapp import calibration, explain, labels, saving
+from rapp import calibration, explain, saving
 from rapp.cache import DamagedFileError
 from rapp.config import TrainingConfig, is_whole
-from rapp.detectors.rows import bottleneck
+from rapp.detectors.rows import bottleneck, normal_rows
+from rapp.networks import plain_array
 from rapp.pathway import FewRowsWarning, Pathway
 from rapp.progress import say
 from rapp.stacks import train
@@ -77,7 +77,6 @@ class RaPP(OutlierMixin, BaseEstimator):
         epochs: passes over the training rows; the best by reconstruction of held-out rows is kept.
         patience: epochs without a new best after which training ends; None for all ``epochs``.
         batch, lr: rows a step, at least 2; Adam's learning rate.
-        lr: Adam's learning rate.
         false_alarm_rate: α, the share of new normal rows that ``predict`` may call novel (``calibration``). None: .05,
             or the least that the rows allow, 1 / (n + 1) with n rows that calibrate. A number below that is refused.
         random_state: seed, ``RandomState`` or None, as in scikit-learn.
@@ -140,8 +139,7 @@ class RaPP(OutlierMixin, BaseEstimator):
             CalibrationWarning: fewer than 95 rows.
             FewRowsWarning: too few rows for NAP.
         """
-        x: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        x = self._normal(x, y)
+        x = self._normal(self._rows(X, ensure_min_samples=2), y)
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown; allowed: {', '.join(METHODS)}")
         if self.false_alarm_rate is not None:
@@ -184,11 +182,14 @@ class RaPP(OutlierMixin, BaseEstimator):
         """``fit(X, y).predict(X)``; scikit-learn's own would drop y and train on novel rows."""
         return self.fit(X, y).predict(X)
 
+    def _rows(self, X: ArrayLike, **options: Any) -> np.ndarray:
+        return validate_data(self, plain_array(X) if isinstance(X, np.ndarray) else X, dtype=np.float64, **options)
+
     def _normal(self, x: np.ndarray, y: ArrayLike | None) -> np.ndarray:
         """The rows of x that y does not call novel."""
-        is_normal, doubt = labels.normal_rows(y, self.novel_label, len(x))
+        is_normal, doubt = normal_rows(y, self.novel_label, len(x))
         if doubt:
-            warnings.warn(doubt, stacklevel=4)
+            warnings.warn(f"{doubt}, or set novel_label", stacklevel=4)
         if self.verbose and not is_normal.all():
             say(f"{(~is_normal).sum()} of {len(x)} rows are left out, for their label is {self.novel_label!r}")
         return x[is_normal]
@@ -222,7 +223,7 @@ class RaPP(OutlierMixin, BaseEstimator):
     def scores(self, X: ArrayLike) -> pd.DataFrame:
         """``recon``, ``sap`` and ``nap`` of X (n, n_features), a column each, higher = more novel; all from one fit."""
         check_is_fitted(self)
-        x = torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
+        x = torch.tensor(self._rows(X, reset=False))
         return pd.DataFrame(self.pathway_.score(x), index=X.index if isinstance(X, pd.DataFrame) else None)
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
@@ -255,22 +256,22 @@ class RaPP(OutlierMixin, BaseEstimator):
         its directions run through several layers. Another ``by`` raises a ``ValueError``.
         """
         check_is_fitted(self)
-        names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
-        x = torch.tensor(validate_data(self, X, dtype=np.float64, reset=False, ensure_min_samples=0))
+        x = torch.tensor(self._rows(X, reset=False, ensure_min_samples=0))
         index = X.index if isinstance(X, pd.DataFrame) else None
         if by == "layer":
             return pd.DataFrame(explain.by_layer(self.pathway_, x, self.method_), index)
         if by != "feature":
             raise ValueError(f"by={by!r} is unknown; allowed: feature, layer")
+        names = getattr(self, "feature_names_in_", None)
         return pd.DataFrame(explain.by_feature(self.pathway_, x, self.method_, self.quantiles_), index, names)
 
     def save(self, folder: str | PathLike) -> None:
         """Write the fitted estimator into a folder (``saving``); ``rapp.load`` reads it. Nothing is pickled."""
         check_is_fitted(self)
-        saving.save(self, Path(folder))
+        saving.save(self, Path(folder).expanduser())
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "pathway_") and math.isfinite(self.offset_)
+        return hasattr(self, "offset_")
 
 
 def load(folder: str | PathLike) -> Any:
@@ -281,11 +282,9 @@ def load(folder: str | PathLike) -> Any:
     Raises:
         DamagedFileError: nothing was saved there, or a table's model; it was altered or cut short; a newer rapp's.
     """
-    tensors, about = saving.read(Path(folder))
+    tensors, about = saving.read(Path(folder).expanduser())
     if "table" in about:
-        raise DamagedFileError(
-            f"{folder} is a table's model, made by rapp fit, which scales: rapp score {folder} TABLE"
-        )
+        raise DamagedFileError(f"{folder} is a model of rapp fit, which scales a table: rapp score {folder} TABLE")
     if "params" not in about:
         return Whitening.restored(tensors, about["whitening"])
     return restored(tensors, about)

@@ -9,6 +9,7 @@ from types import CodeType
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
 
 
 def require_eval(encoder: Iterable[object], decoder: object) -> None:
@@ -53,6 +54,8 @@ def in_eval_mode(part: str) -> Iterator[None]:
 def _refuse_training(part: str, layer: nn.Module) -> None:
     for name, module in layer.named_modules():
         what = f"{type(module).__name__}{f' {name!r}' if name else ''}"
+        if any(map(is_lazy, [*module.parameters(recurse=False), *module.buffers(recurse=False)])):
+            raise ValueError(f"{part} has no weights yet (its {what}): pass rows through it, then load or train them")
         if isinstance(module, _BatchNorm) and module.running_mean is None:
             raise ValueError(
                 f"{part} has no statistics of training rows (its {what}), so scores would depend on the batch: "

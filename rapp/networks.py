@@ -33,6 +33,8 @@ def tensor_of(output: object, take: Take | None, what: str) -> Tensor:
         output = take(output)
     if not isinstance(output, Tensor):
         raise ValueError(f"take made a {type(output).__name__} of what {what} returned; it must return one tensor")
+    if output.ndim < 2:
+        raise ValueError(f"{what} returned shape {tuple(output.shape)}; keep a dimension of units, which squeeze drops")
     return output
 
 
@@ -109,6 +111,8 @@ def chunks(x: object, size: int, weights: Sequence[Tensor], ordered: bool = True
             raise ValueError("this DataLoader shuffles, so nobody could tell which score is whose: use shuffle=False")
         if ordered and getattr(batches, "drop_last", False):
             raise ValueError("this DataLoader drops its last rows, so they would have no score: use drop_last=False")
+        if ordered and isinstance(x.dataset, IterableDataset) and x.num_workers > 1:
+            raise ValueError("several workers yield an IterableDataset's rows in no known order: use num_workers=0")
         batch = None
         for batch in x:
             yield from chunks(_like(batch[0] if isinstance(batch, list | tuple) else batch, weights), size, weights)
@@ -123,10 +127,18 @@ def chunks(x: object, size: int, weights: Sequence[Tensor], ordered: bool = True
     yield from rows.split(size)
 
 
+def plain_array(x: object) -> np.ndarray:
+    """x as an array that torch takes: without steps backwards, writable, in this machine's byte order, unmasked."""
+    if np.ma.is_masked(x):
+        raise ValueError("there are masked values; fill them, or leave those rows out")
+    array = np.asarray(x)
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+
+
 def _like(x: object, weights: Sequence[Tensor]) -> Tensor:
     """x as a tensor on the weights' device; its numbers, if it has a fraction, in their dtype."""
     if not (isinstance(x, Tensor) or hasattr(x, "__array__")):
         raise TypeError(f"x must be a torch tensor, an array or a DataLoader, got {type(x).__name__}")
-    rows = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+    rows = x if isinstance(x, Tensor) else torch.as_tensor(plain_array(x))
     like = next((weight for weight in weights if weight.is_floating_point()), rows)
     return rows.to(like.device, like.dtype if rows.is_floating_point() else rows.dtype)

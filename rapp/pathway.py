@@ -153,6 +153,7 @@ class Pathway:
     ):
         if not isinstance(chunk, int | np.integer) or chunk < 1:
             raise ValueError(f"chunk={chunk!r} must be a whole number of at least 1")
+        encoder = getattr(encoder, "_orig_mod", encoder)  # of torch.compile, which has no layers of its own
         wanted = None if layers is None else [layers] if isinstance(layers, int | np.integer | str) else list(layers)
         names = [str(name) for name in wanted or () if isinstance(name, str)]
         kinds = str if names else int | np.integer
@@ -183,33 +184,48 @@ class Pathway:
         parts = [part for part in [*self.encoder, self.decoder] if isinstance(part, nn.Module)]
         return [weight for part in parts for weight in part.parameters()]
 
+    def _project(self, rows: Tensor) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        with torch.autocast(rows.device.type, enabled=False):  # a caller's would round what scores are made of
+            return project(self.encoder, self.decoder, rows, self.take)
+
+    def _warn_of_neighbours(self, rows: Tensor) -> None:
+        """Warn if an activation of rows x (n, …) hangs on the rows beside it, unless two passes differ anyway."""
+        passes = (encode(self.encoder, part, self.take)[0] for part in (rows, rows, rows[-2:]))
+        for h, again, alone in zip(*passes, strict=True):
+            if torch.equal(h, again) and (h[-2:] - alone).abs().max() > 0.05 * h.abs().max():
+                warnings.warn("rows change each other's activations; do they come first (batch_first)?", stacklevel=5)
+
     @torch.no_grad()
     def _chunks(self, x: object, ordered: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
         weights = self._weights()
-        for rows in chunks(x, self.chunk, weights, ordered):
+        for i, rows in enumerate(chunks(x, self.chunk, weights, ordered)):
             try:
-                h, x_hat, h_hat = project(self.encoder, self.decoder, rows, self.take)
+                h, x_hat, h_hat = self._project(rows)
             except torch.OutOfMemoryError:
                 raise
-            except (RuntimeError, TypeError, AttributeError) as error:  # of shapes, dtypes or arguments that do not fit
+            except (RuntimeError, TypeError, AttributeError, IndexError, AssertionError) as error:  # these do not fit
                 dtypes = ", ".join({str(weight.dtype) for weight in weights})
                 about = f"of shape {tuple(rows.shape[1:])} and {rows.dtype} (its weights: {dtypes or 'none'})"
-                raise ValueError(f"the autoencoder cannot take rows {about}: {error}") from error
+                hint = "" if rows.is_floating_point() else "; scaled as in training, in a dtype with a fraction?"
+                raise ValueError(f"the autoencoder cannot take rows {about}: {error}{hint}") from error
+            if not ordered and i == 0:
+                self._warn_of_neighbours(rows[:9])
             d = torch.cat([h[i] - h_hat[i] for i in self.layers], dim=1)
             # What is 16 bits wide is aggregated in 32.
             yield (recon(rows, x_hat), d) if d.dtype.itemsize > 2 else (recon(rows.float(), x_hat.float()), d.float())
 
     @one_thread_if_forked()
     @torch.no_grad()
-    def hidden(self, x: Tensor) -> list[Tensor]:
+    def hidden(self, x: object) -> list[Tensor]:
         """h_0 = x, h_1, …, h_ℓ of rows x (N, …), (N, d_i) each."""
-        return project(self.encoder, self.decoder, x, self.take)[0]
+        parts = [self._project(rows)[0] for rows in chunks(x, self.chunk, self._weights())]
+        return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
     @one_thread_if_forked()
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: object) -> Tensor:
         """x̂ of rows x (N, …), in their shape."""
-        return project(self.encoder, self.decoder, x, self.take)[1]
+        return torch.cat([self._project(rows)[1] for rows in chunks(x, self.chunk, self._weights())])
 
     @one_thread_if_forked()
     def differences(self, x: object) -> Tensor:
@@ -264,7 +280,9 @@ class Pathway:
 
     def calibrate(self, x: object) -> "Pathway":
         """Keep the scores of normal rows x (n, …) that trained nothing; p-values and decisions are made of them."""
-        self.normal = self.score(x)
+        if not len(next(iter((normal := self.score(x)).values()))):
+            raise ValueError("calibrate(x) got no rows; hold some normal ones out of the training")
+        self.normal = normal
         return self
 
     def p_value(self, x: object, score: str = "nap") -> np.ndarray:

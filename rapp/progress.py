@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
@@ -50,3 +51,12 @@ class Progress:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
+
+
+def rounds(n: int, what: str, progress: bool) -> Iterator[int]:
+    """Yield 0 to n − 1, with a progress bar on stderr if asked for."""
+    bar = Progress(n, "round", what, quiet=not progress)
+    for i in range(n):
+        yield i
+        bar.add()
+    bar.close()

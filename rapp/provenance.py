@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import torch
 from joblib import cpu_count
 
@@ -18,7 +19,9 @@ from rapp.data.images import CHECKSUMS
 
 def checksum(data: Dataset) -> str:
     """SHA-256 of a data set: of its source's integers for images, of features and labels for tables."""
-    return CHECKSUMS.get(data.name) or sha256(data.x, data.y.astype("S"))
+    labels = np.char.encode(data.y, "utf-8")
+    width = max(labels.itemsize, data.y.itemsize // 4)  # of a character each, as where labels are plain
+    return CHECKSUMS.get(data.name) or sha256(data.x, labels.astype(f"S{width}"))
 
 
 @functools.cache
@@ -31,6 +34,7 @@ def commit() -> str:
         return named
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
         head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError):

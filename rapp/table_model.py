@@ -13,7 +13,7 @@ import pandas as pd
 from rapp import saving
 from rapp.cache import DamagedFileError
 from rapp.calibration import p_values
-from rapp.data.columns import without_points
+from rapp.data.columns import row_numbers, without_points
 from rapp.data.dataset import DataError
 from rapp.data.schema import Column, encode, learn
 from rapp.data.table_file import located, parts, some
@@ -109,7 +109,7 @@ class TableModel:
     def scored(self, source: str, skip: bool = False) -> Iterator[pd.DataFrame]:
         """Yield the lines of ``rapp score``: row, score, p_value, is_novel, and three reasons; otherwise as ``parts``.
 
-        The reasons are the features by whose change the score of a novel row would fall most.
+        The reasons are the features by whose change the score of a novel row would fall most; "" where none does.
         """
         for part in self.parts(source, skip):
             if not len(part.x):
@@ -119,9 +119,11 @@ class TableModel:
             found["is_novel"] = part.scores > self.threshold
             reasons = np.full((len(found), REASONS), "", dtype=object)
             if found["is_novel"].any():
-                falls = self.estimator.explain(self.scaled(part.x[found["is_novel"]]))
-                order = np.argsort(-falls.to_numpy(), axis=1)[:, :REASONS]
-                reasons[found["is_novel"], : order.shape[1]] = np.array(self.features, dtype=object)[order]
+                falls = self.estimator.explain(self.scaled(part.x[found["is_novel"]])).to_numpy()
+                order = np.argsort(-falls, axis=1, kind="stable")[:, :REASONS]
+                names = np.array(self.features, dtype=object)[order]
+                names[np.take_along_axis(falls, order, axis=1) <= 0] = ""
+                reasons[found["is_novel"], : order.shape[1]] = names
             for i in range(REASONS):
                 found[f"reason_{i + 1}"] = reasons[:, i]
             yield found
@@ -130,7 +132,7 @@ class TableModel:
         """Write the model into a folder, in place of an older one; an interruption leaves one of the two whole."""
         table = {"columns": [asdict(column) for column in self.columns], "name": self.table, "n_rows": self.n_rows}
         table |= {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "commas": self.commas}
-        saving.save(self.estimator, folder.expanduser(), table=table)
+        saving.save(self.estimator, folder, table=table)
 
 
 def told_left_out(reasons: Counter[str]) -> str:
@@ -140,7 +142,6 @@ def told_left_out(reasons: Counter[str]) -> str:
 
 def check_out(folder: Path) -> None:
     """Raise a DataError if a model would come into a folder that holds other things, or in place of a file."""
-    folder = folder.expanduser()
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if (there != folder and not there.is_dir()) or not os.access(there, os.W_OK):
         why = "may not be written" if there.is_dir() else "is a file"
@@ -197,6 +198,9 @@ def _normal(table: str, frame: pd.DataFrame, label: str, normal: str) -> pd.Data
     if normal not in set(kinds):
         raise DataError(f"{table}: no row has {label}={normal!r}; there are {some(sorted(set(kinds)))}")
     chosen = kinds.index[kinds == normal]
+    if counted := row_numbers(frame):
+        frame = frame.drop(columns=counted)
+        say(f"{table}: dropped as row number: {', '.join(counted)}")
     say(f"{table}: {len(chosen)} rows with {label}={normal} are normal, {len(frame) - len(chosen)} are left out")
     return frame.loc[chosen]
 
@@ -207,8 +211,7 @@ def read(folder: Path) -> TableModel:
     Raises:
         DamagedFileError: there is none, or it was altered.
     """
-    place = folder.expanduser()
-    tensors, about = saving.read(place) if (place / saving.FILE).is_file() else ({}, {})
+    tensors, about = saving.read(folder) if (folder / saving.FILE).is_file() else ({}, {})
     if "table" not in about:
         raise DamagedFileError(f"{folder} holds no model of a table; rapp fit TABLE --out {folder} makes one")
     table = about["table"]

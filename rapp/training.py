@@ -38,10 +38,10 @@ class Trained:
 
 
 @torch.no_grad()
-def reconstruction_error(model: Autoencoder, x: Tensor, chunk: int = 4096) -> float:
+def reconstruction_error(model: Autoencoder, x: Tensor) -> float:
     """Mean over rows of ‖x − A(x)‖², the VAE decoding μ: by it the best epoch is chosen."""
     model.eval()
-    return sum((model(rows) - rows).square().sum().item() for rows in x.split(chunk)) / len(x)
+    return sum((model(rows) - rows).square().sum().item() for rows in x.split(4096)) / len(x)
 
 
 def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Adam:

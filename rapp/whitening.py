@@ -133,7 +133,8 @@ class Whitening:
             raise ValueError(f"this NAP was fitted to a pathway of {len(self._order)} activations, got {d.shape[1]}")
         order, mu, null, last = self._parts_like(d)
         z = d.index_select(1, order).sub_(mu)
-        z.addmm_(z @ null, null.T, alpha=-1)  # onto the row space
+        with torch.autocast(d.device.type, enabled=False):
+            z.addmm_(z @ null, null.T, alpha=-1)  # onto the row space
         return torch.linalg.solve_triangular(last, z[:, : self.rank], upper=True, left=False)
 
     @one_thread_if_forked()

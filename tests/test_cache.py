@@ -79,3 +79,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(path):
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("RAPP_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
+
+
+def test_who_may_read_a_file_may_read_the_next_one(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("old")
+    path.chmod(0o660)
+    write_atomically(path, lambda beside: beside.write_text("new"))
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o660)

@@ -1,11 +1,13 @@
 import gzip
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rapp.cache import cache_folder
+from rapp import provenance
+from rapp.cache import cache_folder, sha256
 from rapp.data import LOADERS, DataError, Dataset, as_two_classes, load
 from rapp.data.images import CHECKSUMS, DIGITS, TORCHVISION
 from tests.conftest import ROOT
@@ -157,3 +159,10 @@ def test_every_data_set_is_told_of(tmp_path, monkeypatch):
         with suppress(DataError):
             cited.add(load(name).citation)
     assert all(f"{{{key}," in references for key in cited), cited  # at least of torchvision's
+
+
+def test_labels_may_have_any_letters_and_plain_ones_keep_their_checksum():
+    x, plain = np.zeros((2, 1)), np.array(["ok", "faulty"])
+    data = Dataset("t", x, plain, ("ok", "faulty"), None, "", "", "", ("ok", "faulty"))
+    assert provenance.checksum(data) == sha256(x, plain.astype("S"))
+    assert provenance.checksum(replace(data, y=np.array(["ok", "größe"]), classes=("ok", "größe")))

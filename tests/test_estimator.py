@@ -139,7 +139,7 @@ def test_labels_that_cannot_be_used_are_told(y, words):
 
 @pytest.mark.parametrize("y", [[0, 1] * 50, ["ok", "worn"] * 50])
 def test_labels_of_which_none_is_novel_are_warned_of(y):
-    with pytest.warns(UserWarning, match=r"y has the values .*none is novel_label=-1: all rows are taken as normal"):
+    with pytest.warns(UserWarning, match=r"y has the values .*none is -1, for novel: all rows are taken as normal"):
         RaPP(epochs=1).fit(NORMAL[:100], y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -197,3 +197,22 @@ def test_a_newer_file_is_told(tmp_path, fitted, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(DamagedFileError, match="has format 2, this rapp reads 1: update rapp"):
         rapp.load(tmp_path)
+
+
+def test_rows_may_run_backwards_and_masks_are_refused():
+    X = correlated(60, seed=1)
+    detector = RaPP(**QUICK).fit(correlated(100))
+    np.testing.assert_allclose(detector.score_samples(X[::-1]), detector.score_samples(X)[::-1])
+    assert len(detector.explain(X[::-1][:3])) == 3
+    with pytest.raises(ValueError, match="masked values"):
+        detector.predict(np.ma.masked_greater(X, 1))
+
+
+def test_what_failed_to_fit_is_not_fitted():
+    X = correlated(100)
+    X[:20] = 1e200
+    detector = RaPP(**QUICK)
+    with pytest.raises((ValueError, FloatingPointError)):
+        detector.fit(X)
+    with pytest.raises(NotFittedError):
+        detector.predict(X)

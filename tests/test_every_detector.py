@@ -173,8 +173,56 @@ def test_without_validation_rows_a_fifth_of_the_training_rows_is_held_out(name, 
     for found in (make(name).fit(train, seed=3, progress=False), make(name).fit(novel, labels, seed=3, progress=False)):
         for score, values in found.scores(test[:9]).items():
             np.testing.assert_array_equal(values, expected[score])
-    with pytest.raises(ValueError, match=f"validation: 3 labels for {len(train)} training rows"):
+    with pytest.raises(ValueError, match=f"y has 3 labels for {len(train)} rows of X"):
         make(name).fit(train, labels[:3])
+
+
+def test_labels_of_another_kind_and_other_columns_are_told():
+    frame = pd.DataFrame(load_wine().data[:120, :5], columns=list("abcde"))
+    with pytest.warns(
+        UserWarning, match=r"y has the values 0, 1, but none is -1, for novel: .* pass 1 for normal and -1"
+    ):
+        detectors.make("knn").fit(frame, np.arange(120) // 100)
+    with pytest.raises(ValueError, match="1 missing labels"):
+        detectors.make("knn").fit(frame, [1.0] * 119 + [np.nan])
+    fitted = detectors.make("knn").fit(frame)
+    assert (fitted.predict(frame) == fitted.predict(frame.copy())).all()
+    for other in (frame[list("edcba")], frame.rename(columns={"a": "z"})):
+        with pytest.raises(ValueError, match="feature names"):
+            fitted.scores(other)
+    with pytest.raises(ValueError, match="feature names"):
+        detectors.make("knn").fit(frame, frame[list("edcba")])
+
+
+@pytest.mark.parametrize("name", ["knn", "ae", "linear-ae"])
+def test_rows_may_be_views_and_masks_are_refused(name):
+    x = load_wine().data[:60, :5].astype(np.float32)
+    fitted = detectors.make(name, None, "tiny").fit(x, progress=False)
+    score, expected = next(iter(fitted.scores(x).items()))
+    np.testing.assert_allclose(fitted.scores(x[::-1])[score], expected[::-1], rtol=1e-5)
+    with pytest.raises(ValueError, match="masked values"):
+        fitted.scores(np.ma.masked_greater(x, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "says"),
+    [
+        ("deep-svdd", {"device": "cuda:0"}, "device='cuda:0' is unknown; allowed: auto"),
+        ("deep-svdd", {"width": 0}, "width=0 must be a whole number of at least 1"),
+        ("geom", {"steps": True}, "steps=True must be a whole number of at least 1"),
+        ("anogan", {"batch": 1}, "batch=1 must be a whole number of at least 2"),
+        ("pca", {"n_components": 2.5}, "n_components=2.5 must be a whole number"),
+    ],
+)
+def test_options_are_refused_by_name(name, wrong, says, digits):
+    with pytest.raises(ValueError, match=says):
+        make(name, **wrong).fit(*digits[:2], progress=False)
+
+
+@pytest.mark.parametrize("shape", [16, (8, 8, 1), (7, 8)])
+def test_an_image_has_two_sides(shape, digits):
+    with pytest.raises(ValueError, match=r"image_shape=.* does not give rows of 64 features"):
+        detectors.make("ae", shape, "tiny").fit(*digits[:2], progress=False)
 
 
 @every

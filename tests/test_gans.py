@@ -9,9 +9,10 @@ import torch
 from rapp import evaluation
 from rapp.data import load
 from rapp.detectors.f_anogan import FastAnoGAN
-from rapp.detectors.gan import AnoGAN, Generator, Reader, sharpness
+from rapp.detectors.gan import AnoGAN, Generator, Reader
 from rapp.detectors.gpnd import GPND, _generalised_gaussian
 from rapp.splits import split
+from rappbook.chapters.measures import sharpness
 from rappbook.figures import gans as figures
 
 SIZE = {"width": 8, "latent": 8, "batch": 16, "lr": 1e-3}

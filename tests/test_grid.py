@@ -142,7 +142,7 @@ def test_a_damaged_cell_file_is_named_set_aside_and_made_again(entries, tmp_path
 
 
 def test_a_full_disk_is_told_in_one_line_and_finished_cells_stay(entries, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(stacks, "stack_is_faster", lambda *_: False)
+    monkeypatch.setattr(stacks, "NARROW", 0)
     write, written = cache.write_text, []
 
     def full(path, text):

@@ -139,7 +139,7 @@ def test_open_doors_are_open_only_on_request(zeros):
     [
         (DeepSVDD, {"centre": "mean"}, "centre='mean' is unknown; allowed: codes, zero"),
         (OCNN, {"nu": 1.0}, "nu=1.0 must lie between 0 and 1"),
-        (DeepOCSVM, {"batch": 1}, "batch=1 must be at least 2"),
+        (DeepOCSVM, {"batch": 1}, "batch=1 must be a whole number of at least 2"),
     ],
 )
 def test_options_that_cannot_be_used_are_named(of, wrong, says):

@@ -1,4 +1,5 @@
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -450,3 +451,100 @@ def test_p_values_and_decisions_keep_their_promise():
         assert novel.mean() < 0.2
     with pytest.raises(ValueError, match="score='mse' is unknown; allowed: recon, sap, nap"):
         pathway.p_value(x, "mse")
+
+
+def test_rows_that_hang_on_their_neighbours_are_told():
+    x = torch.randn(50, 6, 2, generator=torch.Generator().manual_seed(0))
+    lstm, decoder = nn.LSTM(2, 3).eval(), nn.Linear(3, 2).eval()  # without batch_first it takes rows for points in time
+    with pytest.warns(UserWarning, match="rows change each other's activations; do they come first"):
+        Pathway([lstm], lambda code: decoder(code[0]), take=lambda output: output[0]).fit(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        right = nn.LSTM(2, 3, batch_first=True).eval()
+        Pathway([right], lambda code: decoder(code[0]), take=lambda output: output[0]).fit(x)
+        Pathway([lambda x: x + torch.randn_like(x)], lambda code: code).fit(x)  # noise differs anyway
+
+
+def test_arrays_may_be_views_and_come_from_other_machines():
+    x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    pathway = Pathway(ENCODER, DECODER, whitening=Whitening()).fit(x)
+    expected = pathway.score(x)["sap"]
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for same in (np.asfortranarray(x), x.astype(">f4"), frozen):
+            np.testing.assert_array_equal(pathway.score(same)["sap"], expected)
+        np.testing.assert_array_equal(pathway.score(x[::-1])["sap"], expected[::-1])
+    with pytest.raises(ValueError, match="masked values; fill them, or leave those rows out"):
+        pathway.score(np.ma.masked_less(x, 0))
+
+
+def test_hidden_layers_and_copies_are_of_arrays_and_loaders_too():
+    x = torch.randn(50, 2)
+    pathway = Pathway(ENCODER, DECODER, chunk=20)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), batch_size=9)
+    for same in (x.numpy(), loader):
+        for layer, expected in zip(pathway.hidden(same), pathway.hidden(x), strict=True):
+            torch.testing.assert_close(layer, expected)
+        torch.testing.assert_close(pathway.reconstruct(same), pathway.reconstruct(x))
+
+
+def test_autocast_of_a_caller_rounds_nothing():
+    x = torch.randn(60, 2)
+    expected = Pathway(ENCODER, DECODER).fit(x).score(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = Pathway(ENCODER, DECODER).fit(x).score(x)
+    for name, scores in expected.items():
+        np.testing.assert_array_equal(found[name], scores)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "words"),
+    [
+        (
+            [nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))],
+            DECODER,
+            r"layer 1 .* returned shape \(5,\); keep a dimension",
+        ),
+        ([nn.Embedding(3, 2)], DECODER, "cannot take rows"),
+        ([lambda x: x[:, 7]], DECODER, "cannot take rows"),
+        (nn.Sequential(nn.LazyLinear(2)), DECODER, "has no weights yet"),
+    ],
+)
+def test_networks_that_cannot_score_are_told_by_what_to_mend(encoder, decoder, words):
+    encoder = (
+        encoder.eval()
+        if isinstance(encoder, nn.Module)
+        else [getattr(part, "eval", lambda p=part: p)() for part in encoder]
+    )
+    with pytest.raises(ValueError, match=words):
+        Pathway(encoder, decoder).score(torch.randn(5, 2))
+
+
+def test_whole_numbers_are_refused_with_what_they_may_want():
+    with pytest.raises(ValueError, match="in a dtype with a fraction"):
+        Pathway(ENCODER, DECODER).score(np.ones((5, 2), dtype=np.uint8))
+
+
+def test_a_compiled_sequence_has_its_layers():
+    x = torch.randn(5, 2)
+    compiled = torch.compile(nn.Sequential(*ENCODER).eval())
+    np.testing.assert_array_equal(Pathway(compiled, DECODER).score(x)["sap"], Pathway(ENCODER, DECODER).score(x)["sap"])
+
+
+def test_no_rows_calibrate_nothing():
+    x = torch.randn(50, 2)
+    with pytest.raises(ValueError, match="got no rows"):
+        Pathway(ENCODER, DECODER).fit(x).calibrate(x[:0])
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        yield from torch.randn(20, 2)
+
+
+def test_workers_of_a_stream_are_refused():
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=5, num_workers=2)
+    with pytest.raises(ValueError, match="in no known order: use num_workers=0"):
+        Pathway(ENCODER, DECODER).score(loader)

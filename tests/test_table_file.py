@@ -74,6 +74,11 @@ def test_two_possible_separators_are_refused(tmp_path):
     assert load(stored(tmp_path, text(names=['"x,y;z"', *NAMES], rows=quoted)), "state").x.shape == (N, 5)
 
 
+def test_spaces_between_values_are_told(tmp_path):
+    with pytest.raises(DataError, match="spaces seem to stand between its values; save it with commas there"):
+        load(stored(tmp_path, "a b c\n" + "0.5 -1.25 ok\n" * 40), "c")
+
+
 def test_decimal_commas_are_read_where_they_cannot_part_thousands(tmp_path, plain):
     data = load(stored(tmp_path, text(";", comma=",")), "state")
     np.testing.assert_array_equal(data.x, plain.x)
@@ -113,6 +118,11 @@ def test_a_first_line_of_numbers_is_told_and_a_pointer_refused(tmp_path, capsys)
     headerless = text(names=["1.5", "2.5", "a", "state"])
     assert load(stored(tmp_path, headerless), "state").notes[0].startswith("took its first line for names (1.5, …)")
     assert "1.5" in capsys.readouterr().err
+    for first, said in (("6.3e-01,85,x,state", "6.3e-01"), ("85,63,51,26", "85")):
+        load(stored(tmp_path, text(names=first.split(","))), first.split(",")[-1])
+        assert f"took its first line for names ({said}, …)" in capsys.readouterr().err
+    load(stored(tmp_path, text(names=["0", "1", "2", "3"])), "3")  # as pandas numbers columns
+    assert "first line" not in capsys.readouterr().err
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
     with pytest.raises(DataError, match="is a pointer of Git LFS, not the table itself"):
         load(stored(tmp_path, pointer, "p.csv"), "state")

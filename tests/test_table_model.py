@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rapp import RaPP, cli, load, save_whitening
+from rapp import RaPP, cli, load, save_whitening, table_model
 from rapp.cache import DamagedFileError
 from rapp.progress import Progress
 
@@ -91,6 +91,52 @@ def test_a_model_knows_that_its_numbers_had_decimal_commas(run, monkeypatch):
     assert float(last[0][0]) < 1e6
 
 
+@pytest.mark.parametrize("kind", ["decimal commas", "truth"])
+def test_one_odd_word_costs_one_row(run, kind):
+    numbers = np.random.default_rng(0).normal(size=(120, 2)).round(3)
+    words = [f"{a:.3f};{b:.3f}".replace(".", ",") for a, b in numbers]
+    if kind == "truth":
+        words = [f"{a:.3f};{b > 0}" for a, b in numbers]
+    Path("whole.csv").write_text("\n".join(["a;b", *words]) + "\n")
+    Path("odd.csv").write_text("\n".join(["a;b", *words[:50], words[50].split(";")[0] + ";n/a", *words[51:]]) + "\n")
+    assert run("fit", "whole.csv", "--out", "model", *QUICK)[0] == 0
+    whole, (status, out, err) = (
+        run("score", "model", "whole.csv")[1],
+        run("score", "model", "odd.csv", "--on-missing", "skip"),
+    )
+    assert (status, "1 rows were left out: 'b' is no number in 1" in err) == (0, True)
+    assert out.splitlines() == [line for line in whole.splitlines() if not line.startswith("51,")]
+    assert "'b' is 'n/a', no number of at most 1e100 in data row 51" in run("score", "model", "odd.csv")[2]
+
+
+def test_row_numbers_are_known_by_the_whole_table(run):
+    frame = rows().sample(frac=1, random_state=0).assign(nr=range(200))  # normal rows alone are numbered with gaps
+    frame.to_csv("mixed.csv", index=False)
+    status, out, err = run("fit", "mixed.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
+    assert (status, out.split()[0], "dropped as row number: nr" in err) == (0, "5", True)
+
+
+def test_reasons_are_features_that_lower_the_score(run):
+    run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
+    scores = pd.read_csv(io.StringIO(run("score", "model", "train.csv")[1]), keep_default_na=False)
+    model = table_model.read(Path("model"))
+    (part,) = model.parts("train.csv")
+    novel = scores["is_novel"].to_numpy()
+    helpful = (model.estimator.explain(model.scaled(part.x[novel])).to_numpy() > 0).sum(1)
+    told = (scores.loc[novel, ["reason_1", "reason_2", "reason_3"]] != "").sum(axis=1)
+    assert told.tolist() == np.minimum(helpful, 3).tolist()
+
+
+def test_a_home_is_found_and_other_formats_are_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out=~/model", *QUICK)
+    assert run("score", "~/model", "train.csv", "--out=~/scores.csv")[0] == 0
+    assert (tmp_path / "home" / "scores.csv").exists()
+    assert not Path("~").exists()
+    status, _, err = run("score", "~/model", "train.csv", "--out", "scores.csv.gz")
+    assert (status, "scores are written as plain CSV" in err) == (2, True)
+
+
 def test_pipes_devices_and_links_stay_what_they_are(run):
     run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
     _, expected, _ = run("score", "model", "train.csv")
@@ -146,6 +192,8 @@ def test_standard_input_and_output(run, monkeypatch):
     status, out, err = run("score", "model", "-")
     assert status == 0, err
     assert len(out.splitlines()) == 201
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert run("score", "model", "-", "--out", "-")[:2] == (0, out)
 
 
 def test_rows_that_cannot_be_scored_are_refused_or_counted(run):

@@ -48,7 +48,8 @@ def test_what_is_left_out_is_said(tmp_path):
     assert set(data.notes) == {
         "dropped as row number: id",
         "dropped as constant: same",
-        "dropped as text with over 50 different values: names, when",
+        "dropped as text with over 50 different values: names",
+        "dropped as date: when",
     }
 
 
@@ -189,6 +190,32 @@ def test_what_gives_away_a_part_of_the_label_is_kept_and_said(tmp_path, capsys):
     assert "without exception: fault;" in data.notes[-1]
 
 
+def test_with_a_normal_class_the_kinds_of_the_others_are_no_feature_either(tmp_path, capsys):
+    kinds = np.array(["ok", "crack", "dent", "ok"])[np.arange(N) % 4]
+    data = load(write(tmp_path, kind=kinds, code=pd.factorize(kinds)[0]), "kind=ok")
+    assert "code" not in data.features
+    assert "dropped as the label 'kind' under another name" in capsys.readouterr().err
+
+
+def test_few_rows_make_no_feature_of_each_value(tmp_path):
+    days = pd.date_range("2020-01-01", periods=8).astype(str)[np.arange(N) % 8]
+    data = load(write(tmp_path, part=[f"A{i:03}" for i in range(N)], day=days, when=days + " 10:30"), "kind")
+    assert data.x.shape == (N, 4)
+    assert set(data.notes) == {
+        "dropped as text with a value of its own in most rows: part",
+        "dropped as date: day, when",
+    }
+
+
+def test_truth_that_alternates_is_no_row_number(tmp_path):
+    assert "wet" in load(write(tmp_path, wet=np.arange(N) % 2 == 0), "kind").features
+
+
+def test_a_column_that_is_called_as_a_value_will_be_is_refused(tmp_path):
+    with pytest.raises(DataError, match="a column is called 'colour=red', as a value of another will be; rename it"):
+        load(write(tmp_path, **{"colour=red": np.arange(N) % 5}), "kind")
+
+
 def test_features_that_tell_classes_apart_are_no_copies(tmp_path):
     """Each value of a continuous column is one row's, and so one class's, even where a threshold parts the classes."""
     novel = GOOD["kind"] != "ok"
@@ -255,7 +282,7 @@ def test_numbers_with_one_unit_are_refused_and_a_few_kinds_stay_words(tmp_path):
     with pytest.raises(DataError, match="column 'weight' has numbers with a unit: '0 kg' in data row 1; write the num"):
         load(write(tmp_path, weight=[f"{i} kg" for i in range(N)]), "kind")
     data = load(write(tmp_path, doors=[f"{3 + 2 * (i % 2)} doors" for i in range(N)]), "kind")
-    assert [name for name in data.features if "doors" in name] == ["doors_3 doors", "doors_5 doors"]
+    assert [name for name in data.features if "doors" in name] == ["doors=3 doors", "doors=5 doors"]
 
 
 GAPS = np.cumsum(np.arange(N) % 3 + 1)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+from sklearn.decomposition import PCA
 from torch import nn
 
 from rapp import cache, cli, pathway
@@ -32,7 +33,6 @@ from rapp.progress import Progress, say
 from rapp.splits import Split
 from rapp.threads import pinned
 from rapp.training import Run, Trained
-from rappbook.chapters import whitenings
 
 COLUMNS = ["factor", "value", *cells.COLUMNS]
 KEY = ["factor", "value", *cells.KEY, "score"]  # of a row
@@ -155,7 +155,7 @@ def _scored_otherwise(trial: Trial) -> dict[tuple[str, str], dict[str, np.ndarra
     d_train, d_test = whole.differences(x_train), detector.pathway(whole.layers).differences(x_test)
     first, other = (0, trial.features.shape[1]) if has_input else (trial.features.shape[1], 0)  # of the columns
     own_train, own_test = (d[:, first:].numpy(force=True) for d in (d_train, d_test))
-    plain = whitenings.leading(whitenings.decompose(own_train), own_test)[:, -1]
+    plain = _nap_of_every_direction(own_train, own_test)
     found = {
         ("input in the pathway", "no" if has_input else "yes"): sap_and_nap(d_train[:, other:], d_test[:, other:]),
         ("rank cut", "none: every singular value"): {"nap": plain},
@@ -166,6 +166,14 @@ def _scored_otherwise(trial: Trial) -> dict[tuple[str, str], dict[str, np.ndarra
         of_mean = pathway.Pathway(model.encoder, model.decode, include_input=has_input).fit(x_train)
         found["reconstruction", "of μ alone"] = of_mean.score(x_test)
     return found
+
+
+def _nap_of_every_direction(d_train: np.ndarray, d_test: np.ndarray) -> np.ndarray:
+    """NAP (N,) as the known code has it: divided by every singular value of d_train, rounding noise included."""
+    fitted = PCA(svd_solver="full").fit(d_train)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a singular value can come out as 0
+        whitened = fitted.transform(d_test).astype(np.float64) / fitted.singular_values_.astype(np.float64)
+    return (whitened**2).sum(1)
 
 
 def _has(grid_cell: GridCell, variant: Variant) -> bool:

@@ -43,15 +43,14 @@ def load(name: str, label: object = None) -> Dataset:
     Raises:
         DataError: an unknown name, a download that failed, data whose checksum is wrong, a table that cannot be used.
     """
-    if isinstance(name, str) and user_table.is_table(name):
-        return user_table.read(name, label if label is None else str(label))  # papermill makes 4 of "4"
-    is_adbench = isinstance(name, str) and name.startswith(adbench.PREFIX)
-    if not isinstance(name, str) or not (is_adbench or name in LOADERS):
+    if user_table.is_table(text := str(name)):
+        return user_table.read(text, label if label is None else str(label))  # papermill makes 4 of "4"
+    if not (is_adbench := text.startswith(adbench.PREFIX)) and text not in LOADERS:
         allowed = f"{', '.join(LOADERS)}, {adbench.PREFIX}NAME, or a table's path ({', '.join(table_file.SUFFIXES)})"
         raise DataError(f"dataset {name!r} is unknown; allowed: {allowed}")
     if label is not None:
         raise DataError(f"label={label!r} is for tables only; {name} has labels of its own")
-    return adbench.load(name) if is_adbench else LOADERS[name](name)
+    return adbench.load(text) if is_adbench else LOADERS[text](text)
 
 
 def as_two_classes(data: Dataset, other: str) -> Dataset:

@@ -23,6 +23,8 @@ NUMBER = re.compile(  # as people and spreadsheets write them: 1,234 or 0,75 or 
     r"\s?[%‰€$£¥°]?[-)]?['\"]?"
 )
 
+DATE = r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})(\D.*)?"
+
 
 def checked(table: str, column: pd.Series) -> tuple[pd.Series, str]:
     """A column as numbers (float64) or as words without spaces around them, and why it cannot be a feature, or "".
@@ -105,7 +107,15 @@ def is_numbered(column: pd.Series) -> bool:
 
 
 def _is_whole(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and bool((column == column.round()).all())
+    kinds = pd.api.types
+    if kinds.is_bool_dtype(column) or not kinds.is_numeric_dtype(column):
+        return False
+    return bool((column == column.round()).all())
+
+
+def row_numbers(frame: pd.DataFrame) -> list[str]:
+    """The columns that number the rows of a whole table; of a part of its rows nobody could tell."""
+    return [str(name) for name in frame.select_dtypes("number") if _useless(frame[name]).startswith("row number")]
 
 
 def _useless(column: pd.Series) -> str:
@@ -115,7 +125,10 @@ def _useless(column: pd.Series) -> str:
     if pd.api.types.is_datetime64_any_dtype(column):
         return "date"
     if not pd.api.types.is_numeric_dtype(column):
-        return f"text with over {MAX_CATEGORIES} different values" if different > MAX_CATEGORIES else ""
+        if column.str.fullmatch(DATE).all():
+            return "date"
+        own = "text with a value of its own in most rows" if 2 * different > len(column) else ""
+        return f"text with over {MAX_CATEGORIES} different values" if different > MAX_CATEGORIES else own
     steps = (column.diff()[1:] == 1).mean()
     if re.fullmatch(rf"({UNNAMED}\d+(_level_\d+)?)?", str(column.name)):  # where tables were joined it begins anew
         return "row number without a name" if is_numbered(column) or (_is_whole(column) and steps > 0.9) else ""

@@ -9,6 +9,8 @@ import pandas as pd
 from rapp.data.columns import LARGEST, NUMBERED, checked, is_numbered, missing_words
 from rapp.data.dataset import DataError
 
+TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}  # as pandas reads them
+
 
 @dataclass(frozen=True)
 class Column:
@@ -29,21 +31,25 @@ def learn(frame: pd.DataFrame, table: str) -> tuple[list[Column], list[str]]:
     Raises:
         DataError: values that are missing, infinite, or text among numbers; no column that can be used.
     """
-    columns, dropped, words, numbered = [], [], [], []
+    columns, dropped, words, numbered = [], dict[str, list[str]](), [], []
     for name in map(str, frame.columns):
         column, reason = checked(table, frame[name])
         if reason:
-            dropped.append(f"dropped as {reason}: {name}")
+            dropped.setdefault(reason, []).append(name)
         elif pd.api.types.is_numeric_dtype(column):
             columns.append(Column(name))
             numbered += [name] if is_numbered(column) else []
         else:
             columns.append(Column(name, tuple(sorted(column.unique()))))
             words += [f"{word!r} in {name}" for word in missing_words(column)]
+    notes = [f"dropped as {reason}: {', '.join(names)}" for reason, names in dropped.items()]
     if not columns:
-        raise DataError(f"{table}: no column is left to learn from ({'; '.join(dropped)}); add a column of numbers")
-    notes = [f"kept as words, not as missing: {', '.join(words)}"] if words else []
-    return columns, dropped + notes + ([NUMBERED.format(", ".join(numbered))] if numbered else [])
+        raise DataError(f"{table}: no column is left to learn from ({'; '.join(notes)}); add a column of numbers")
+    (feature, times), *_ = Counter(name for column in columns for name in column.features).most_common()
+    if times > 1:
+        raise DataError(f"{table}: a column is called {feature!r}, as a value of another will be; rename it")
+    notes += [f"kept as words, not as missing: {', '.join(words)}"] if words else []
+    return columns, notes + ([NUMBERED.format(", ".join(numbered))] if numbered else [])
 
 
 def encode(
@@ -73,7 +79,9 @@ def encode(
             known = words.isin(column.categories) & values.notna()
             parts.append(np.column_stack([words == value for value in column.categories]).astype(np.float64))
         else:
-            numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+            found = pd.to_numeric(values, errors="coerce")
+            found = values.map(TRUTH) if found.isna().all() else found  # an odd word among True and False makes words
+            numbers = found.to_numpy(np.float64)
             known = pd.Series(np.abs(numbers) <= LARGEST, frame.index)
             parts.append(numbers[:, None])
         if not skip and not known.all():

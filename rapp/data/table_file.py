@@ -131,7 +131,7 @@ def _csv(
     if len(first) > len(header):
         raise DataError(f"{file.name}: {_ragged('data row 1', len(first), len(header))}")
     notes = [f"read with {SEPARATORS[separator]} between values"] if separator != "," else []
-    odd = [name for name in header if re.fullmatch(r"[-+]?\d*\.\d+", name.strip())]
+    odd = _numbers_for_names([name.strip() for name in header])
     notes += [f"took its first line for names ({odd[0]}, …); if that is a row, add a line of names"] if odd else []
     notes += ["read as UTF-16"] if encoding == "utf-16" else []
     reader = pd.read_csv(
@@ -142,10 +142,19 @@ def _csv(
     with reader:
         for frame in reader:
             decimal = _with_decimal_commas(frame, is_text, commas) if separator != "," else []
-            commas = commas or bool(decimal)
             for name in decimal:
-                frame[name] = pd.to_numeric(frame[name].astype(str).str.strip().str.replace(",", "."))
+                points = frame[name].dropna().astype(str).str.strip().str.replace(",", ".")
+                frame[name] = points if commas else pd.to_numeric(points)
+            commas = commas or bool(decimal)
             yield frame, [*notes, f"read with decimal commas: {', '.join(decimal)}"] if decimal else notes
+
+
+def _numbers_for_names(names: list[str]) -> list[str]:
+    """Names that may be a row's values: numbers with a fraction or an exponent, or whole ones that do not count."""
+    odd = [name for name in names if re.fullmatch(r"[-+]?(\d*\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+)", name)]
+    whole = [int(name) for name in names if re.fullmatch(r"[-+]?\d{1,18}", name)]
+    counts = whole == list(range(whole[0], whole[0] + len(whole))) if whole else True
+    return odd or (names if len(whole) == len(names) and not counts else [])
 
 
 def _separator(file: Path, encoding: str) -> tuple[str, list[str], list[str]]:
@@ -165,20 +174,27 @@ def _separator(file: Path, encoding: str) -> tuple[str, list[str], list[str]]:
         raise DataError(f"{file.name}: its values may be separated by {words}; leave one of them out of names and text")
     mark = fit[0] if fit else max(found, key=lambda mark: len(found[mark][0]))
     header, some = found[mark]
+    n = len(" ".join(header).split())
+    if len(header) == 1 < n and some and all(len(" ".join(row).split()) == n for row in some):
+        raise DataError(f"{file.name}: spaces seem to stand between its values; save it with commas there")
     if not header:
         raise DataError(f"{file.name} could not be read as a table (it is empty); is it what its name says?")
     return mark, header, some[0] if some else []
 
 
-def _with_decimal_commas(frame: pd.DataFrame, is_text: Callable[[str], bool], sure: bool) -> list[str]:
-    """Columns of numbers with a decimal comma; none if no comma is ``sure`` to be one, or others have a point."""
+def _with_decimal_commas(frame: pd.DataFrame, is_text: Callable[[str], bool], known: bool) -> list[str]:
+    """Columns of numbers with a decimal comma; none if no comma surely is one, or others have a point.
+
+    Where commas are ``known`` from the rows before, one such number is enough, for the rest of a column may be damaged.
+    """
     kinds = pd.api.types
-    text = [name for name in frame if not kinds.is_numeric_dtype(frame[name]) and not is_text(str(name))]
+    text = [str(name) for name in frame if not kinds.is_numeric_dtype(frame[name]) and not is_text(str(name))]
     values = {name: frame[name].dropna().astype(str).str.strip() for name in text}
-    commas = {name: of for name, of in values.items() if len(of) and of.str.fullmatch(COMMA_NUMBER).all()}
-    sure = sure or any(of.str.fullmatch(SURELY_DECIMAL).any() for of in commas.values())
+    fits = {name: column.str.fullmatch(COMMA_NUMBER) for name, column in values.items() if len(column)}
+    commas = [name for name, fit in fits.items() if (fit.any() if known else fit.all())]
+    sure = known or any(values[name].str.fullmatch(SURELY_DECIMAL).any() for name in commas)
     pointed = any(kinds.is_float_dtype(frame[name]) and (frame[name] % 1 > 0).any() for name in frame)
-    return [str(name) for name in commas] if sure and not pointed else []
+    return commas if sure and not pointed else []
 
 
 def _parquet(file: Path, size: int | None) -> Iterator[tuple[pd.DataFrame, list[str]]]:

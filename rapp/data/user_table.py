@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from rapp.data import table_file
-from rapp.data.columns import NO_LABEL, NUMBERED, checked, is_numbered, missing_words, refuse, shown, without_points
+from rapp.data.columns import NO_LABEL, checked, refuse, shown, without_points
 from rapp.data.dataset import DataError, Dataset
+from rapp.data.schema import Column, encode, learn
 
 MIN_ROWS = 20  # 60/20/20 of fewer is nothing to learn from
 MIN_OF_A_CLASS = 5  # 60/20/20 of fewer leaves no row to train, to validate or to test
@@ -46,18 +47,18 @@ def read(path: str, label: str | None) -> Dataset:
     label, normal = _label(file.name, list(frame.columns), label)
     if len(frame) < MIN_ROWS:
         raise DataError(f"{file.name} has {len(frame)} rows; at least {MIN_ROWS} are needed")
-    y, normal = _classes(file.name, frame[label], normal)
-    features, about_columns = _features(file.name, frame.drop(columns=label), y, label)
+    y, kinds, normal = _classes(file.name, frame[label], normal)
+    columns, about_columns = _columns(file.name, frame.drop(columns=label), (y, kinds), label)
     notes = (*about_file, *about_columns)
     classes = (normal, f"not {normal}") if normal else tuple(sorted(set(y.tolist())))
     source = f"{file.name}, label column {label!r}" + (f", normal {normal!r}" if normal else "")
     for note in notes:
         say_once(file, note)
     shown, notes = tuple(map(plain, classes)), tuple(map(plain, notes))
-    names = tuple(plain(str(name)) for name in features)
+    names = tuple(plain(name) for column in columns for name in column.features)
     return Dataset(
-        plain(file.name), features.to_numpy(np.float64), y, classes, None, plain(source), "its owner's", "", shown,
-        notes, normal or None, features=names,
+        plain(file.name), encode(frame, columns, file.name)[0], y, classes, None, plain(source), "its owner's", "",
+        shown, notes, normal or None, features=names,
     )  # fmt: skip
 
 
@@ -91,8 +92,11 @@ def say_once(file: Path, note: str) -> None:
         print(f"rapp: {file.name}: {note}", file=sys.stderr, flush=True)
 
 
-def _classes(table: str, column: pd.Series, normal: str) -> tuple[np.ndarray, str]:
-    """The class of each row (N,), str, and the normal one; a whole number has no point, so that 1.0 is class 1."""
+def _classes(table: str, column: pd.Series, normal: str) -> tuple[np.ndarray, np.ndarray, str]:
+    """The class of each row (N,), str, before and after others than the normal one became one, and the normal one.
+
+    A whole number has no point, so that 1.0 is class 1.
+    """
     name = column.name
     y = column.astype(str).str.strip().mask(column.isna(), "")
     if (missing := y.isin(NO_LABEL)).any():
@@ -104,8 +108,8 @@ def _classes(table: str, column: pd.Series, normal: str) -> tuple[np.ndarray, st
     numbers = pd.to_numeric(y, errors="coerce")
     if numbers.notna().all():
         refuse(table, y, numbers.isin([np.inf, -np.inf]), "an infinite label", "remove or label that row")
-    y, normal = without_points(y, normal)
-    counts = y.value_counts()
+    kinds, normal = without_points(y, normal)
+    y, counts = kinds, kinds.value_counts()
     if len(counts) == 1:
         raise DataError(f"{table}: label column {name!r} has one class ({counts.index[0]!r}); at least two are needed")
     if normal:
@@ -124,43 +128,27 @@ def _classes(table: str, column: pd.Series, normal: str) -> tuple[np.ndarray, st
             f"{table}: class {counts.index[-1]!r} of label column {name!r} has {rows}, fewer than {MIN_OF_A_CLASS}; "
             f"remove it or join it to another class" + ("" if normal else ", or say which class is normal: NORMAL=…")
         )
-    return y.to_numpy(dtype=str), normal
+    return y.to_numpy(dtype=str), kinds.to_numpy(dtype=str), normal
 
 
-def _features(table: str, frame: pd.DataFrame, y: np.ndarray, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    kept: list[pd.DataFrame] = []
-    dropped: dict[str, list[str]] = {}
-    suspects, numbered, words = [], [], []
-    for name in frame.columns:
-        column, reason = checked(table, frame[name])
-        if reason:
-            dropped.setdefault(reason, []).append(name)
-            continue
-        words += [f"{word!r} in {name}" for word in missing_words(column)]
-        told = _tells(column, y)
-        if told == "all":
-            same = f"the label {label!r} under another name (each class has one value of its own)"
-            dropped.setdefault(same, []).append(name)
-            continue
-        if told:
-            suspects.append(name)
-        if is_numbered(column):
-            numbered.append(name)
-        is_number = pd.api.types.is_numeric_dtype(column)
-        kept.append(column.to_frame() if is_number else pd.get_dummies(column, prefix=name, dtype=np.float64))
-    notes = [f"dropped as {reason}: {', '.join(names)}" for reason, names in dropped.items()]
+def _columns(
+    table: str, frame: pd.DataFrame, labels: tuple[np.ndarray, ...], label: str
+) -> tuple[list[Column], list[str]]:
+    """``schema.learn`` without the columns that are the label under another name, by any of ``labels``."""
+    columns, notes = learn(frame, table)
+    tells = {column: {_tells(checked(table, frame[column.name])[0], y) for y in labels} for column in columns}
+    kept = [column for column in columns if "all" not in tells[column]]
+    if twins := [column.name for column in columns if column not in kept]:
+        same = f"the label {label!r} under another name (each class has one value of its own)"
+        notes.append(f"dropped as {same}: {', '.join(twins)}")
     if not kept:
         raise DataError(f"{table}: no column is left to learn from ({'; '.join(notes)}); add a column of numbers")
-    if suspects:
+    if suspects := [column.name for column in kept if "part" in tells[column]]:
         notes.append(
             f"kept, though class and value go together without exception: {', '.join(suspects)}; "
             f"if made from {label!r}, remove it, for it gives the novel rows away"
         )
-    if words:
-        notes.append(f"kept as words, not as missing: {', '.join(words)}")
-    if numbered:
-        notes.append(NUMBERED.format(", ".join(numbered)))
-    return pd.concat(kept, axis=1), tuple(notes)
+    return kept, notes
 
 
 def _tells(column: pd.Series, y: np.ndarray) -> str:

@@ -55,10 +55,7 @@ def changed(config: TrainingConfig, **changes: Any) -> TrainingConfig:
     known = sorted({f.name for f in fields(TrainingConfig)} - {"model"})
     if unknown := sorted(set(changes) - set(known)):
         raise ParameterError(f"{config.model} has no parameter {unknown[0]!r}; allowed: {', '.join(known)}")
-    try:
-        return replace(config, **{name: value for name, value in changes.items() if value is not None})
-    except ValueError as error:
-        raise ParameterError(str(error)) from error
+    return replace(config, **{name: value for name, value in changes.items() if value is not None})
 
 
 @dataclass(kw_only=True)
@@ -87,10 +84,6 @@ class PathwayDetector(Detector):
         super().__post_init__()
         changed(TrainingConfig(self.model), **self.changes)  # it says what it cannot do
 
-    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:
-        self._fit_checked([self], [(train, validation, seed)], cache, progress, fill=0)
-        return self.seconds
-
     @classmethod
     def _fit_checked(
         cls, detectors: Sequence[Self], rows: Sequence[Rows], cache: Path | None, progress: bool, fill: int
@@ -100,13 +93,12 @@ class PathwayDetector(Detector):
         for detector, (*parts, seed) in zip(detectors, rows, strict=True):
             x_train, x_val = (torch.as_tensor(np.asarray(part, dtype=np.float32)) for part in parts)
             inputs.append((x_train, x_val, seed))
-            configs.append(detector.config or detector._config_of(np.concatenate(parts)))
+            x, is_image = np.concatenate(parts), detector.image_shape is not None
+            how = detector.profile, detector.model, x, is_image
+            configs.append(detector.config or training_config(*how, **detector.changes))
         trained = train_all(inputs, configs, cache, progress, fill)
         for detector, result, (x_train, _, _) in zip(detectors, trained, inputs, strict=True):
             detector.adopt(result, x_train)
-
-    def _config_of(self, x: np.ndarray) -> TrainingConfig:
-        return training_config(self.profile, self.model, x, self.image_shape is not None, **self.changes)
 
     def adopt(self, trained: Trained, x_train: Tensor) -> Self:
         """Take over a trained autoencoder, and fit its pathway on training rows x_train (N, n_features)."""
@@ -167,8 +159,8 @@ def train_all(
         if progress:
             say(f"{n_models} models to train, {at_once} processes")
         bar = Progress(n_models, "model", quiet=not progress, every=0)
-        work = (delayed(_train)(i, stacks[i], cache) for i in missing)
-        for i, trained in Parallel(n_jobs=at_once, return_as="generator_unordered")(work):
+        work = (delayed(stacks[i].train)(cache, progress=False) for i in missing)
+        for i, trained in zip(missing, Parallel(n_jobs=at_once, return_as="generator")(work), strict=True):
             results[i] = trained
             bar.add(len(trained))
         bar.close()
@@ -198,10 +190,6 @@ class _Stack:
     def train(self, cache: Path | None, progress: bool) -> list[Trained]:
         """The trained runs."""
         return train_stack(self.inputs, self.config, cache, progress, self.size, self.marks)
-
-
-def _train(i: int, stack: _Stack, cache: Path | None) -> tuple[int, list[Trained]]:
-    return i, stack.train(cache, progress=False)
 
 
 def _stacks(inputs: Sequence[Input], configs: Sequence[TrainingConfig], fill: int) -> list[_Stack]:

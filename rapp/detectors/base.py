@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from rapp import calibration
 from rapp.cache import load_if_sound, save_tensors, sha256
-from rapp.config import plain, resolve_device
+from rapp.config import is_whole, plain, resolve_device
 from rapp.detectors.rows import NOVEL, check_pixels, check_shape, parted, rows_of
-from rapp.progress import Progress, say
+from rapp.progress import say
 from rapp.threads import pinned
 
 CHUNK = 1024  # rows scored at once
@@ -51,17 +53,16 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     NEEDS_IMAGES: ClassVar[bool] = False
     RECIPE: ClassVar[int] = 1  # raised whenever the same seed gives another model; ``test_recipe`` notices
     PROFILES: ClassVar[dict[str, dict]] = {}  # what differs from the defaults, which are the protocol's
-    COUNTS: ClassVar[dict[str, int]] = {}  # fields that count something, and their least values
+    LEAST: ClassVar[dict[str, int]] = {}  # of fields that are whole numbers; of all others 1
 
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             setattr(self, option.name, value := plain(getattr(self, option.name)))
             if option.type is float and not (isinstance(value, int | float) and math.isfinite(value)):
                 raise ValueError(f"{option.name}={value!r} must be a number")
-        for name, least in self.COUNTS.items():
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= least):
-                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
+            least, may_lack = self.LEAST.get(option.name, 1), value is None and option.type == int | None
+            if option.type in (int, int | None) and not may_lack and not (is_whole(value) and value >= least):
+                raise ValueError(f"{option.name}={value!r} must be a whole number of at least {least}")
 
     def fit(
         self,
@@ -87,6 +88,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             FloatingPointError: training diverged.
         """
         x, val = parted(train, validation, plain(seed))
+        validate_data(self, train, skip_check_array=True)  # it keeps the names of a DataFrame's columns
+        self._refuse_other_columns(validation)
         self.fit_all([self], [(x, val, seed)], Path(cache) if cache is not None else None, progress)
         self._held_out = val
         return self
@@ -144,6 +147,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """
         if not getattr(self, "_fitted", False):
             raise RuntimeError(f"{type(self).__name__} has not been fitted: call fit(train, validation) first")
+        self._refuse_other_columns(x)
         scores = self._scores(self._checked(x, "x"))
         for name, values in scores.items():
             if not np.isfinite(values).all():
@@ -170,6 +174,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """1 for normal and −1 for novel rows X (N, n_features), (N,); false_alarm_rate as in ``decision_function``."""
         return np.where(self.decision_function(X, false_alarm_rate) < 0, NOVEL, 1)
 
+    def _refuse_other_columns(self, x: object) -> None:
+        if isinstance(x, pd.DataFrame):
+            validate_data(self, x, reset=False, skip_check_array=True)
+
     def __sklearn_is_fitted__(self) -> bool:
         return getattr(self, "_fitted", False)
 
@@ -183,11 +191,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             check_pixels(x, name)
         return x
 
-    @abstractmethod
     def _fit(
         self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool
     ) -> float | None:
         """Learn from rows that have been checked; returns the seconds of training, if they were not spent here."""
+        raise NotImplementedError  # by a subclass, unless it trains several together
 
     @abstractmethod
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -217,8 +225,6 @@ class Deep(Detector):
     lr: float = 1e-3
     device: str = "auto"
     threads: int = 1
-
-    COUNTS: ClassVar[dict[str, int]] = {"epochs": 1, "batch": 1, "threads": 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -289,12 +295,3 @@ class Deep(Detector):
         """Rows (N, n_features) as images (N, 1, height, width)."""
         assert self.image_shape
         return x.view(-1, 1, *self.image_shape)
-
-
-def rounds(n: int, what: str, progress: bool) -> Iterator[int]:
-    """Yield 0 to n − 1, with a progress bar on stderr if asked for."""
-    bar = Progress(n, "round", what, quiet=not progress)
-    for i in range(n):
-        yield i
-        bar.add()
-    bar.close()

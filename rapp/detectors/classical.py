@@ -50,17 +50,13 @@ class PCAReconstruction(Detector):
 
     n_components: int | None = 20
 
-    COUNTS: ClassVar[dict[str, int]] = {"n_components": 1}
-
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
         width = bottleneck(train) if self.n_components is None else self.n_components
         self._pca = PCA(min(width, len(train), train.shape[1] - 1), random_state=seed).fit(train)
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """Reconstructions x̂ (N, n_features) of rows x (N, n_features); of a single feature, its mean."""
-        if not len(self.directions):
-            return np.broadcast_to(self._pca.mean_, x.shape)
-        return self._pca.inverse_transform(self._pca.transform(x))
+        """Reconstructions x̂ (N, n_features) of rows x (N, n_features)."""
+        return self._pca.transform(x) @ self.directions + self._pca.mean_  # of a single feature, too, which has none
 
     @property
     def directions(self) -> np.ndarray:
@@ -86,8 +82,6 @@ class Estimated(Detector):
         super().__post_init__()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type is int and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{field.name}={value!r} must be a whole number of at least 1")
             if field.type is float and not (isinstance(value, int | float) and 0 < value <= 1):
                 raise ValueError(f"{field.name}={value!r} must be a share above 0, at most 1")
 
@@ -164,8 +158,6 @@ class Neighbours(Detector):
     """
 
     k: int = 5
-
-    COUNTS: ClassVar[dict[str, int]] = {"k": 1}
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> None:
         self._neighbours = NearestNeighbors(n_neighbors=min(self.k, len(train))).fit(train.astype(np.float64))

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rapp.detectors.base import CHUNK, Deep, rounds
+from rapp.detectors.base import CHUNK, Deep
 from rapp.detectors.rows import batches
 from rapp.models import take_step
+from rapp.progress import rounds
 
 SLOPE = 0.1  # of the leaky ReLU
 CHANNELS = (8, 4)
@@ -185,12 +186,11 @@ class OnCodes(Deep):
     nu: float = 0.1
 
     NEEDS_IMAGES: ClassVar[bool] = True
+    LEAST: ClassVar[dict[str, int]] = {"batch": 2}  # batch normalisation cannot train on one row
     PROFILES: ClassVar[dict[str, dict]] = {"tiny": TINY, "quick": QUICK}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch < 2:
-            raise ValueError(f"batch={self.batch} must be at least 2: batch normalisation cannot train on one row")
         if not 0 < self.nu < 1:
             raise ValueError(f"nu={self.nu!r} must lie between 0 and 1")
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rapp.detectors.base import rounds
 from rapp.detectors.gan import Gan, mean_of
 from rapp.detectors.rows import batches
 from rapp.models import take_step
+from rapp.progress import rounds
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,6 @@ class FastAnoGAN(Gan):
     encoder_epochs: int = 100
     encoder_lr: float = 5e-5
 
-    COUNTS: ClassVar[dict[str, int]] = Gan.COUNTS | {"n_critic": 1, "encoder_epochs": 1}
     PROFILES: ClassVar[dict[str, dict]] = {
         "tiny": {"epochs": 2, "encoder_epochs": 2, "width": 2, "latent": 8, "lr": 1e-3, "encoder_lr": 1e-3},
         "quick": {"epochs": 40, "encoder_epochs": 15, "batch": 32, "width": 16,

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from rapp.detectors.base import Deep, rounds
+from rapp.detectors.base import Deep
 from rapp.detectors.rows import batches
 from rapp.models import SLOPE, take_step
+from rapp.progress import rounds
 from rapp.threads import pinned
 
 DENSE = 16  # units of the dense layers for each channel of the convolutions: 1024 for 64
@@ -78,7 +79,7 @@ class Gan(Deep):
     width: int = 64
 
     NEEDS_IMAGES = True
-    COUNTS: ClassVar[dict[str, int]] = Deep.COUNTS | {"batch": 2, "latent": 1, "width": 1}
+    LEAST: ClassVar[dict[str, int]] = {"batch": 2}  # batch normalisation cannot train on one row
 
     @abstractmethod
     def parts(self) -> dict[str, nn.Module]:
@@ -126,23 +127,6 @@ def to_rows(images: Tensor) -> np.ndarray:
     return ((images.detach().flatten(1) + 1) / 2).cpu().numpy()
 
 
-def sharpness(rows: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
-    """Steepness of edges, (N,): of all slopes between pixels, the mean of the top 5 %.
-
-    ``rows`` (N, n_features) are images of ``image_shape`` (height, width), flattened.
-
-    Examples:
-        >>> import numpy as np
-        >>> from rapp.detectors.gan import sharpness
-        >>> sharpness(np.array([[0.0, 1.0, 0.0, 1.0]]), image_shape=(2, 2))
-        array([1.])
-    """
-    x = rows.reshape(-1, *image_shape)
-    slopes = np.hypot(x[:, 1:, :-1] - x[:, :-1, :-1], x[:, :-1, 1:] - x[:, :-1, :-1]).reshape(len(x), -1)
-    top = math.ceil(slopes.shape[1] / 20)
-    return np.sort(slopes, axis=1)[:, -top:].mean(1)
-
-
 def mean_of(steps: list[dict[str, Tensor]]) -> dict[str, float]:
     """Mean of each number over the steps of an epoch."""
     return {name: torch.stack([step[name].detach() for step in steps]).mean().item() for name in steps[0]}
@@ -182,7 +166,7 @@ class AnoGAN(Gan):
     search_lr: float = 0.01
     weight: float = 0.1
 
-    COUNTS: ClassVar[dict[str, int]] = Gan.COUNTS | {"steps": 0}
+    LEAST: ClassVar[dict[str, int]] = Gan.LEAST | {"steps": 0}
     PROFILES: ClassVar[dict[str, dict]] = {
         "tiny": {"epochs": 2, "width": 2, "latent": 8, "steps": 5, "search_lr": 0.1, "lr": 1e-3},
         "quick": {"epochs": 30, "batch": 32, "width": 16, "steps": 50, "search_lr": 0.1, "lr": 1e-3},

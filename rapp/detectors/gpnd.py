@@ -11,10 +11,11 @@ from scipy.stats import gennorm
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, softplus
 
-from rapp.detectors.base import CHUNK, rounds
+from rapp.detectors.base import CHUNK
 from rapp.detectors.gan import Gan, mean_of
 from rapp.detectors.rows import batches
 from rapp.models import SLOPE, take_step
+from rapp.progress import rounds
 
 DISCRIMINATOR = 128  # units of the latent discriminator's two hidden layers
 CONSTANT = 1e-6  # what varies less, does not vary
@@ -52,7 +53,6 @@ class GPND(Gan):
     balance: float = 10.0
     decay: int = 30
 
-    COUNTS: ClassVar[dict[str, int]] = Gan.COUNTS | {"decay": 1}
     PROFILES: ClassVar[dict[str, dict]] = {
         "tiny": {"epochs": 2, "width": 2, "latent": 4},
         "quick": {"epochs": 15, "decay": 6, "batch": 32, "width": 16},

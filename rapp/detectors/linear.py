@@ -9,9 +9,10 @@ import torch
 from scipy.linalg import subspace_angles
 from torch import Tensor, nn
 
-from rapp.detectors.base import Deep, rounds
+from rapp.detectors.base import Deep
 from rapp.detectors.rows import batches, bottleneck
 from rapp.models import take_step
+from rapp.progress import rounds
 
 
 class Flat(nn.Module):
@@ -49,7 +50,6 @@ class LinearAutoencoder(Deep):
 
     n_components: int | None = 20
 
-    COUNTS: ClassVar[dict[str, int]] = Deep.COUNTS | {"n_components": 1}
     epochs: int = 200
     batch: int = 64
     lr: float = 1e-2

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rapp.detectors.base import CHUNK, Deep, rounds
+from rapp.detectors.base import CHUNK, Deep
 from rapp.detectors.rows import batches
 from rapp.models import take_step
+from rapp.progress import rounds
 
 MNIST_SHAPE, MNIST_SIDE = (28, 28), 32  # such images are padded to CIFAR's side (authors, Fashion-MNIST)
 AT_ONCE = 256  # images that pass the network at once without gradients
@@ -97,31 +98,29 @@ def differences(image: np.ndarray) -> dict[str, float]:
     return {t.name: ((x - t(x)).square().sum() / total).item() for t in transforms()[1:]}
 
 
-def fit_dirichlet(mean: Tensor, mean_log: Tensor, tolerance: float = 1e-9, iterations: int = 1000) -> Tensor:
+def fit_dirichlet(mean: Tensor, mean_log: Tensor) -> Tensor:
     """Maximum likelihood of Dirichlet distributions by Minka's fixed point (paper, Algorithm 1): α (…, K).
 
     Args:
         mean, mean_log: (…, K) float64, means over the samples of p and of log p, p on the simplex and above 0.
-        tolerance: on the step ‖α_new − α_old‖; the authors' value, as are the iterations.
     """
     k, tiny = mean.shape[-1], 1e-12
     spread = (mean * (mean.clamp_min(tiny).log() - mean_log)).sum(-1, keepdim=True)  # ≥ 0; 0 if all samples agree
     at_1 = torch.digamma(torch.ones((), dtype=mean.dtype))
     alpha = mean.clamp_min(tiny) * (k - 1) * -at_1 / spread.clamp_min(1e-6)  # Wicker's initial guess
-    for _ in range(iterations):
+    for _ in range(1000):  # at most, as in the authors' code, which stops at the same step, too
         new = inverse_digamma(torch.digamma(alpha.sum(-1, keepdim=True)) + mean_log)
-        step = (new - alpha).norm(dim=-1).max()
-        alpha = new
-        if step < tolerance:
+        step, alpha = (new - alpha).norm(dim=-1).max(), new
+        if step < 1e-9:
             break
     return alpha
 
 
-def inverse_digamma(y: Tensor, iterations: int = 5) -> Tensor:
+def inverse_digamma(y: Tensor) -> Tensor:
     """ψ⁻¹(y) by Newton's method (Minka, Estimating a Dirichlet distribution, appendix C)."""
     at_1 = torch.digamma(torch.ones((), dtype=y.dtype))
     x = torch.where(y >= -2.22, y.clamp_max(50).exp() + 0.5, -1 / (y.clamp_max(-2.22) - at_1))
-    for _ in range(iterations):
+    for _ in range(5):
         x = x - (torch.digamma(x) - y) / torch.polygamma(1, x)
     return x
 
@@ -229,8 +228,6 @@ class SelfSupervised(Deep):
         super().__post_init__()
         if self.network not in NETWORKS:
             raise ValueError(f"network={self.network!r} is unknown; allowed: {', '.join(NETWORKS)}")
-        if self.steps is not None and (not isinstance(self.steps, int) or self.steps < 1):
-            raise ValueError(f"steps={self.steps!r} must be None or a whole number of at least 1")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay={self.weight_decay!r} must be a number of at least 0")
 

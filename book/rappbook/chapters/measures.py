@@ -1,5 +1,6 @@
 """AUROCs other than a trial's own: of ranges of layers, of a detector over seeds, of models trained afresh."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,3 +63,20 @@ def layer_aurocs(trial: Trial, ranges: Sequence[str] = ("alone", "up to")) -> pd
                 auroc = evaluation.auroc(trial.split.is_novel, values)
                 rows.append({"score": name, "layers": which, "layer": layer, "auroc": auroc, "seed": trial.cell.seed})
     return pd.DataFrame(rows)
+
+
+def sharpness(rows: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
+    """Steepness of edges, (N,): of all slopes between pixels, the mean of the top 5 %.
+
+    ``rows`` (N, n_features) are images of ``image_shape`` (height, width), flattened.
+
+    Examples:
+        >>> import numpy as np
+        >>> from rappbook.chapters.measures import sharpness
+        >>> sharpness(np.array([[0.0, 1.0, 0.0, 1.0]]), image_shape=(2, 2))
+        array([1.])
+    """
+    x = rows.reshape(-1, *image_shape)
+    slopes = np.hypot(x[:, 1:, :-1] - x[:, :-1, :-1], x[:, :-1, 1:] - x[:, :-1, :-1]).reshape(len(x), -1)
+    top = math.ceil(slopes.shape[1] / 20)
+    return np.sort(slopes, axis=1)[:, -top:].mean(1)
