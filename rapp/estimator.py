@@ -32,7 +32,6 @@ from rapp import calibration, explain, saving
 from rapp.cache import DamagedFileError
 from rapp.config import TrainingConfig, is_whole
 from rapp.detectors.rows import bottleneck, normal_rows
-from rapp.networks import plain_array
 from rapp.pathway import FewRowsWarning, Pathway
 from rapp.progress import say
 from rapp.stacks import train
@@ -183,7 +182,8 @@ class RaPP(OutlierMixin, BaseEstimator):
         return self.fit(X, y).predict(X)
 
     def _rows(self, X: ArrayLike, **options: Any) -> np.ndarray:
-        return validate_data(self, plain_array(X) if isinstance(X, np.ndarray) else X, dtype=np.float64, **options)
+        X = np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
+        return validate_data(self, X, dtype=np.float64, order="C", **options)
 
     def _normal(self, x: np.ndarray, y: ArrayLike | None) -> np.ndarray:
         """The rows of x that y does not call novel."""

@@ -127,18 +127,12 @@ def chunks(x: object, size: int, weights: Sequence[Tensor], ordered: bool = True
     yield from rows.split(size)
 
 
-def plain_array(x: object) -> np.ndarray:
-    """x as an array that torch takes: without steps backwards, writable, in this machine's byte order, unmasked."""
-    if np.ma.is_masked(x):
-        raise ValueError("there are masked values; fill them, or leave those rows out")
-    array = np.asarray(x)
-    return np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
-
-
 def _like(x: object, weights: Sequence[Tensor]) -> Tensor:
     """x as a tensor on the weights' device; its numbers, if it has a fraction, in their dtype."""
     if not (isinstance(x, Tensor) or hasattr(x, "__array__")):
         raise TypeError(f"x must be a torch tensor, an array or a DataLoader, got {type(x).__name__}")
-    rows = x if isinstance(x, Tensor) else torch.as_tensor(plain_array(x))
-    like = next((weight for weight in weights if weight.is_floating_point()), rows)
-    return rows.to(like.device, like.dtype if rows.is_floating_point() else rows.dtype)
+    if not isinstance(x, Tensor):
+        array = np.asarray(np.ma.filled(x.astype(np.float64), np.nan) if isinstance(x, np.ma.MaskedArray) else x)
+        x = torch.as_tensor(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))  # torch takes no others
+    like = next((weight for weight in weights if weight.is_floating_point()), x)
+    return x.to(like.device, like.dtype if x.is_floating_point() else x.dtype)

@@ -13,8 +13,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import column_or_1d
 from torch import Tensor
 
-from rapp.networks import plain_array
-
 NOVEL = -1  # scikit-learn's label
 # Of a table's variance, by as many principal components as its bottleneck is wide: our choice, the paper is silent.
 EXPLAINED = 0.9
@@ -42,7 +40,7 @@ def rows_of(x: ArrayLike, name: str) -> np.ndarray:
             raise ValueError(
                 f"{name}: column {column!r} holds no numbers or has gaps ({error}); mend or drop it"
             ) from error
-    found = plain_array(x)
+    found = np.asarray(np.ma.filled(x.astype(np.float64), np.nan) if isinstance(x, np.ma.MaskedArray) else x)
     if found.dtype.kind not in "biuf":
         try:
             found = found.astype(np.float64)
@@ -51,7 +49,7 @@ def rows_of(x: ArrayLike, name: str) -> np.ndarray:
     if found.ndim != 2 or not len(found):
         flat = "; flatten images: x.reshape(len(x), -1)" if found.ndim > 2 else ""
         raise ValueError(f"{name}: need rows × features with at least one row, got the shape {found.shape}{flat}")
-    return found
+    return np.require(found, found.dtype.newbyteorder("="), ["C", "W"])  # torch takes no others
 
 
 def parted(train: ArrayLike, validation: ArrayLike | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
