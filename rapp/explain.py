@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rapp.pathway import Pathway
 
-AT_ONCE = 20_000  # changed rows that are scored together
+AT_ONCE, NUMBERS = 20_000, 30_000_000  # changed rows that are scored together at most, and numbers in them
 
 
 def by_layer(pathway: Pathway, x: Tensor, method: str) -> dict[int, np.ndarray]:
@@ -37,15 +37,16 @@ def by_feature(pathway: Pathway, x: Tensor, method: str, quantiles: np.ndarray) 
     values = torch.as_tensor(quantiles, dtype=x.dtype).T  # (n_features, q)
     found = np.zeros((len(x), n_features))
     tried = values.shape[1] + 1
-    step = max(1, AT_ONCE // (n_features * tried))
+    at_once = min(AT_ONCE, NUMBERS // n_features)
+    step, width = max(1, at_once // (n_features * tried)), max(1, at_once // tried)  # rows, and features of each
     for start in range(0, len(x), step):
         rows = x[start : start + step]
         x_hat = pathway.reconstruct(rows)
         candidates = torch.cat([values.expand(len(rows), -1, -1), x_hat[:, :, None]], dim=2)  # (n, n_features, q + 1)
-        changed = rows[:, None, None, :].repeat(1, n_features, tried, 1)  # (n, n_features, q + 1, n_features)
-        each = torch.arange(n_features)
-        changed[:, each, :, each] = candidates.permute(1, 0, 2)
-        scores = pathway.score(changed.flatten(0, 2))[method].reshape(len(rows), n_features, tried)
         before = pathway.score(rows)[method]
-        found[start : start + step] = np.maximum(before[:, None] - scores.min(2), 0)
+        for part in torch.arange(n_features).split(width):
+            changed = rows[:, None, None, :].repeat(1, len(part), tried, 1)  # (n, width, q + 1, n_features)
+            changed[:, torch.arange(len(part)), :, part] = candidates[:, part].permute(1, 0, 2)
+            scores = pathway.score(changed.flatten(0, 2))[method].reshape(len(rows), len(part), tried)
+            found[start : start + step, part] = np.maximum(before[:, None] - scores.min(2), 0)
     return found

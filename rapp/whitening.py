@@ -1,5 +1,6 @@
 """NAP's normaliser: a Mahalanobis distance on the row space, in one pass over the training differences."""
 
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -79,6 +80,10 @@ class Whitening:
     def _add(self, d: Tensor, first: bool) -> None:
         d = d.cpu() if d.device.type == "mps" else d  # Apple's GPU has no float64
         if first:
+            need, there = 24 * d.shape[1] ** 2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes
+            if need > there and d.device.type == "cpu":
+                many = f"NAP of {d.shape[1]:,} activations needs {need / 2**30:,.0f} GB"
+                raise ValueError(f"{many}, and there are {there / 2**30:,.0f}: take fewer layers (layers=…), or SAP")
             self._shift = d.mean(0)  # near μ, so that nothing cancels
             self._sum = d.new_zeros(d.shape[1], dtype=torch.float64)
             self._gram = d.new_zeros(d.shape[1], d.shape[1], dtype=torch.float64)

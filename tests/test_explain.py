@@ -50,3 +50,11 @@ def test_rows_keep_their_names_and_none_may_be_flagged():
         assert table.index.tolist() == [7, 8, 9]
     for by, width in (("feature", 10), ("layer", 4)):
         assert detector.explain(frame[:0], by).shape == (0, width)
+
+
+def test_wide_tables_are_explained_a_few_features_at_a_time(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(100, 12))
+    detector = RaPP(epochs=2, random_state=0).fit(X)
+    whole = detector.explain(X[:5])
+    monkeypatch.setattr("rapp.explain.NUMBERS", 1200)  # of one row three or four features are changed at once
+    np.testing.assert_allclose(detector.explain(X[:5]), whole, rtol=1e-6, atol=1e-9)

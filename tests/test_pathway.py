@@ -548,3 +548,9 @@ def test_workers_of_a_stream_are_refused():
     loader = torch.utils.data.DataLoader(Stream(), batch_size=5, num_workers=2)
     with pytest.raises(ValueError, match="in no known order: use num_workers=0"):
         Pathway(ENCODER, DECODER).score(loader)
+
+
+def test_more_activations_than_memory_holds_are_refused_before_it_is_taken(monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: 64)
+    with pytest.raises(ValueError, match=r"NAP of 20 activations needs .* GB, and there are .*: take fewer layers"):
+        Whitening().fit([torch.randn(5, 20)])
