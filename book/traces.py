@@ -143,13 +143,17 @@ def _is_mean(trace: Trace, cell: str, rows: pd.DataFrame) -> bool:
 
 
 def _mean(rows: pd.DataFrame, of: str) -> float:
-    return float(pd.to_numeric(rows[of]).mean())
+    """The mean over classes of each one's mean, where there are classes."""
+    values = pd.to_numeric(rows[of])
+    return float(values.groupby(rows["target"]).mean().mean() if "target" in rows else values.mean())
 
 
 def _link(cell: str, trace: Trace, href: str, rows: pd.DataFrame) -> str:
     """A cell with its number as a link; what the number is, in words, is the link's title."""
     part = rows.loc[list(trace.lines)]
-    words = f"Mean of {trace.of} over {_n_rows(part)} of book/{trace.file}: {in_words(where(rows, part))}{_made(part)}"
+    each = " (first of each class)" if "target" in part and part["target"].nunique() > 1 else ""
+    of = f"Mean{each} of {trace.of} over {_n_rows(part)} of book/{trace.file}"
+    words = f"{of}: {in_words(where(rows, part))}{_made(part)}"
     found = _numbers(cell)[trace.at]
     attributes = f'class="rapp-rows" data-of="{trace.of}" href="{href}" title="{html.escape(words)}"'
     return f"{cell[: found.start()]}<a {attributes}>{found[0]}</a>{cell[found.end() :]}"

@@ -121,7 +121,7 @@ def grid_cells(arguments: argparse.Namespace) -> list[cells.GridCell]:
 
 
 def _path(word: str) -> Path:
-    return Path(word).expanduser()  # --out=~/x comes as it is from the shell
+    return Path(os.path.expanduser(word))  # --out=~/x comes as it is from the shell; without such a home, so it stays
 
 
 def _fit(arguments: argparse.Namespace) -> int:

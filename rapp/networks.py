@@ -133,6 +133,7 @@ def _like(x: object, weights: Sequence[Tensor]) -> Tensor:
         raise TypeError(f"x must be a torch tensor, an array or a DataLoader, got {type(x).__name__}")
     if not isinstance(x, Tensor):
         array = np.asarray(np.ma.filled(x.astype(np.float64), np.nan) if isinstance(x, np.ma.MaskedArray) else x)
-        x = torch.as_tensor(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))  # torch takes no others
+        fits = min(array.strides, default=0) >= 0 and array.dtype.isnative  # else torch refuses it
+        x = torch.as_tensor(array if fits else np.require(array, array.dtype.newbyteorder("="), "C"))
     like = next((weight for weight in weights if weight.is_floating_point()), x)
     return x.to(like.device, like.dtype if x.is_floating_point() else x.dtype)

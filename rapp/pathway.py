@@ -30,6 +30,7 @@ Examples:
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -191,9 +192,11 @@ class Pathway:
     def _warn_of_neighbours(self, rows: Tensor) -> None:
         """Warn if an activation of rows x (n, …) hangs on the rows beside it, unless two passes differ anyway."""
         passes = (encode(self.encoder, part, self.take)[0] for part in (rows, rows, rows[-2:]))
-        for h, again, alone in zip(*passes, strict=True):
-            if torch.equal(h, again) and (h[-2:] - alone).abs().max() > 0.05 * h.abs().max():
-                warnings.warn("rows change each other's activations; do they come first (batch_first)?", stacklevel=5)
+        with torch.autocast(rows.device.type, enabled=False), suppress(RuntimeError, AssertionError, ValueError):
+            for h, again, alone in zip(*passes, strict=True):
+                if torch.equal(h, again) and (h[-2:] - alone).abs().max() > 0.05 * h.abs().max():
+                    said = "rows change each other's activations; do they come first (batch_first)?"
+                    return warnings.warn(said, stacklevel=5)
 
     @torch.no_grad()
     def _chunks(self, x: object, ordered: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
@@ -206,8 +209,7 @@ class Pathway:
             except (RuntimeError, TypeError, AttributeError, IndexError, AssertionError) as error:  # these do not fit
                 dtypes = ", ".join({str(weight.dtype) for weight in weights})
                 about = f"of shape {tuple(rows.shape[1:])} and {rows.dtype} (its weights: {dtypes or 'none'})"
-                hint = "" if rows.is_floating_point() else "; scaled as in training, in a dtype with a fraction?"
-                raise ValueError(f"the autoencoder cannot take rows {about}: {error}{hint}") from error
+                raise ValueError(f"the autoencoder cannot take rows {about}, scaled as in training? {error}") from error
             if not ordered and i == 0:
                 self._warn_of_neighbours(rows[:9])
             d = torch.cat([h[i] - h_hat[i] for i in self.layers], dim=1)
@@ -280,9 +282,7 @@ class Pathway:
 
     def calibrate(self, x: object) -> "Pathway":
         """Keep the scores of normal rows x (n, …) that trained nothing; p-values and decisions are made of them."""
-        if not len(next(iter((normal := self.score(x)).values()))):
-            raise ValueError("calibrate(x) got no rows; hold some normal ones out of the training")
-        self.normal = normal
+        self.normal = self.score(x)
         return self
 
     def p_value(self, x: object, score: str = "nap") -> np.ndarray:

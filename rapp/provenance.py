@@ -19,9 +19,8 @@ from rapp.data.images import CHECKSUMS
 
 def checksum(data: Dataset) -> str:
     """SHA-256 of a data set: of its source's integers for images, of features and labels for tables."""
-    labels = np.char.encode(data.y, "utf-8")
-    width = max(labels.itemsize, data.y.itemsize // 4)  # of a character each, as where labels are plain
-    return CHECKSUMS.get(data.name) or sha256(data.x, labels.astype(f"S{width}"))
+    labels = np.char.encode(data.y, "utf-8")  # a byte a character at least, as plain labels have
+    return CHECKSUMS.get(data.name) or sha256(data.x, labels.astype(f"S{max(labels.itemsize, data.y.itemsize // 4)}"))
 
 
 @functools.cache

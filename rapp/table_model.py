@@ -85,11 +85,11 @@ class TableModel:
         Raises:
             DataError: as in ``table_file.parts`` and ``schema.encode``; no row can be scored.
         """
-        texts = {column.name for column in self.columns if column.categories}
+        numbers = {column.name for column in self.columns if not column.categories}
         told: set[str] = set()
         left_out, n_rows, method = Counter[str](), 0, self.estimator.method_
         with located(source) as file, contextlib.closing(Progress(None, "row", file.name)) as progress:
-            for frame, notes in parts(file, texts.__contains__, CHUNK, self.commas):
+            for frame, notes in parts(file, lambda name: name not in numbers, CHUNK, self.commas):
                 for note in sorted({*notes} - told):
                     say(f"{file.name}: {note}")
                 told |= {*notes}

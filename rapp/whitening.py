@@ -83,7 +83,7 @@ class Whitening:
             need, there = 24 * d.shape[1] ** 2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes
             if need > there and d.device.type == "cpu":
                 many = f"NAP of {d.shape[1]:,} activations needs {need / 2**30:,.0f} GB"
-                raise ValueError(f"{many}, and there are {there / 2**30:,.0f}: take fewer layers (layers=…), or SAP")
+                raise ValueError(f"{many}, and there are {there / 2**30:,.0f}; take fewer layers or features")
             self._shift = d.mean(0)  # near μ, so that nothing cancels
             self._sum = d.new_zeros(d.shape[1], dtype=torch.float64)
             self._gram = d.new_zeros(d.shape[1], d.shape[1], dtype=torch.float64)

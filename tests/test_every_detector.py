@@ -185,12 +185,15 @@ def test_labels_of_another_kind_and_other_columns_are_told():
         detectors.make("knn").fit(frame, np.arange(120) // 100)
     with pytest.raises(ValueError, match="1 missing labels"):
         detectors.make("knn").fit(frame, [1.0] * 119 + [np.nan])
+    with pytest.raises(ValueError, match="1 missing labels"):
+        detectors.make("knn").fit(frame, np.ma.masked_array([1] * 100 + [-1] * 20, np.arange(120) == 5))
+    detectors.make("knn").fit(frame.set_axis([0, "b", "c", "d", "e"], axis=1))  # names need be no words
     fitted = detectors.make("knn").fit(frame)
     assert (fitted.predict(frame) == fitted.predict(frame.copy())).all()
     for other in (frame[list("edcba")], frame.rename(columns={"a": "z"})):
-        with pytest.raises(ValueError, match="feature names"):
+        with pytest.raises(ValueError, match="bring them into this order"):
             fitted.scores(other)
-    with pytest.raises(ValueError, match="feature names"):
+    with pytest.raises(ValueError, match="bring them into this order"):
         detectors.make("knn").fit(frame, frame[list("edcba")])
 
 
@@ -199,7 +202,7 @@ def test_rows_may_be_views_and_masks_are_refused(name):
     x = load_wine().data[:60, :5].astype(np.float32)
     fitted = detectors.make(name, None, "tiny").fit(x, progress=False)
     score, expected = next(iter(fitted.scores(x).items()))
-    np.testing.assert_allclose(fitted.scores(x[::-1])[score], expected[::-1], rtol=1e-5)
+    np.testing.assert_allclose(fitted.scores(x[::-1])[score], expected[::-1], rtol=1e-3)
     with pytest.raises(ValueError, match="rows have NaN or infinite values; leave them out or fill them"):
         fitted.scores(np.ma.masked_greater(x, 1))
 

@@ -17,6 +17,7 @@ from rapp.detectors.self_supervised import (
     transformed,
     transforms,
 )
+from rappbook.figures import self_supervised as figures
 
 GENERIC = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 QUICK = {"network": "small", "lr": 3e-3}
@@ -168,3 +169,10 @@ def test_the_protocol_s_settings():
         assert options["steps"] is None
         assert len(detectors.build(detectors.options(name), (28, 28)).transforms) == n
         assert epochs == np.ceil(200 / n)
+
+
+def test_the_figure_of_confusions_tells_all_that_matter():
+    names = [f"turn {i}" for i in range(8)]
+    figure = figures.confusions({"normal": np.eye(8) * 0.9 + 0.01, "novel": np.full((8, 8), 0.125)}, names)
+    words = [[word.get_text() for word in ax.texts if word.get_text()] for ax in figure.axes]
+    assert words == [["91"] * 8, ["12"] * 64]

@@ -91,14 +91,14 @@ def test_a_model_knows_that_its_numbers_had_decimal_commas(run, monkeypatch):
     assert float(last[0][0]) < 1e6
 
 
-@pytest.mark.parametrize("kind", ["decimal commas", "truth"])
-def test_one_odd_word_costs_one_row(run, kind):
+@pytest.mark.parametrize(("kind", "odd"), [("decimal commas", "n/a"), ("truth", "n/a"), ("truth", "-1")])
+def test_one_odd_word_costs_one_row(run, kind, odd):
     numbers = np.random.default_rng(0).normal(size=(120, 2)).round(3)
     words = [f"{a:.3f};{b:.3f}".replace(".", ",") for a, b in numbers]
     if kind == "truth":
         words = [f"{a:.3f};{b > 0}" for a, b in numbers]
     Path("whole.csv").write_text("\n".join(["a;b", *words]) + "\n")
-    Path("odd.csv").write_text("\n".join(["a;b", *words[:50], words[50].split(";")[0] + ";n/a", *words[51:]]) + "\n")
+    Path("odd.csv").write_text("\n".join(["a;b", *words[:50], words[50].split(";")[0] + f";{odd}", *words[51:]]) + "\n")
     assert run("fit", "whole.csv", "--out", "model", *QUICK)[0] == 0
     whole, (status, out, err) = (
         run("score", "model", "whole.csv")[1],
@@ -106,7 +106,7 @@ def test_one_odd_word_costs_one_row(run, kind):
     )
     assert (status, "1 rows were left out: 'b' is no number in 1" in err) == (0, True)
     assert out.splitlines() == [line for line in whole.splitlines() if not line.startswith("51,")]
-    assert "'b' is 'n/a', no number of at most 1e100 in data row 51" in run("score", "model", "odd.csv")[2]
+    assert f"'b' is '{odd}', no number of at most 1e100 in data row 51" in run("score", "model", "odd.csv")[2]
 
 
 def test_row_numbers_are_known_by_the_whole_table(run):
@@ -114,6 +114,22 @@ def test_row_numbers_are_known_by_the_whole_table(run):
     frame.to_csv("mixed.csv", index=False)
     status, out, err = run("fit", "mixed.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
     assert (status, out.split()[0], "dropped as row number: nr" in err) == (0, "5", True)
+
+
+def test_columns_of_other_kinds_in_parquet_are_no_row_numbers(run):
+    frame = rows().assign(took=pd.to_timedelta(np.arange(200), unit="s"), none=pd.array([None] * 200, dtype="Int64"))
+    frame.to_parquet("kinds.parquet")
+    status, _, err = run("fit", "kinds.parquet", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
+    assert (status, "dropped as empty: none" in err) == (0, True)
+    rows()[["nr", "state"]].to_csv("numbers.csv", index=False)
+    status, _, err = run("fit", "numbers.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
+    assert (status, "no column is left to learn from; add a column of numbers" in err) == (2, True)
+
+
+def test_a_home_that_is_not_there_is_a_name(run):
+    run("fit", "train.csv", "--label", "state", "--normal", "ok", "--out", "model", *QUICK)
+    assert run("score", "model", "train.csv", "--out=~nobody-is-called-so.csv")[0] == 0
+    assert Path("~nobody-is-called-so.csv").exists()
 
 
 def test_reasons_are_features_that_lower_the_score(run):

@@ -202,7 +202,7 @@ def test_few_rows_make_no_feature_of_each_value(tmp_path):
     data = load(write(tmp_path, part=[f"A{i:03}" for i in range(N)], day=days, when=days + " 10:30"), "kind")
     assert data.x.shape == (N, 4)
     assert set(data.notes) == {
-        "dropped as text with a value of its own in most rows: part",
+        "dropped as text with over half as many values as rows: part",
         "dropped as date: day, when",
     }
 

@@ -23,7 +23,8 @@ NUMBER = re.compile(  # as people and spreadsheets write them: 1,234 or 0,75 or 
     r"\s?[%‰€$£¥°]?[-)]?['\"]?"
 )
 
-DATE = r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})(\D.*)?"
+DAY = r"(0?[1-9]|[12]\d|3[01])"
+DATE = rf"((19|20)\d\d[-./]{DAY}[-./]{DAY}|{DAY}[-./]{DAY}[-./](19|20)\d\d)([T ,].*)?"
 
 
 def checked(table: str, column: pd.Series) -> tuple[pd.Series, str]:
@@ -115,7 +116,7 @@ def _is_whole(column: pd.Series) -> bool:
 
 def row_numbers(frame: pd.DataFrame) -> list[str]:
     """The columns that number the rows of a whole table; of a part of its rows nobody could tell."""
-    return [str(name) for name in frame.select_dtypes("number") if _useless(frame[name]).startswith("row number")]
+    return [str(name) for name in frame.select_dtypes("number", "timedelta") if "row number" in _useless(frame[name])]
 
 
 def _useless(column: pd.Series) -> str:
@@ -127,9 +128,9 @@ def _useless(column: pd.Series) -> str:
     if not pd.api.types.is_numeric_dtype(column):
         if column.str.fullmatch(DATE).all():
             return "date"
-        own = "text with a value of its own in most rows" if 2 * different > len(column) else ""
+        own = "text with over half as many values as rows" if 2 * different > len(column) else ""
         return f"text with over {MAX_CATEGORIES} different values" if different > MAX_CATEGORIES else own
-    steps = (column.diff()[1:] == 1).mean()
+    steps = (column.diff()[1:] == 1).fillna(False).mean()
     if re.fullmatch(rf"({UNNAMED}\d+(_level_\d+)?)?", str(column.name)):  # where tables were joined it begins anew
         return "row number without a name" if is_numbered(column) or (_is_whole(column) and steps > 0.9) else ""
     return "row number" if _is_whole(column) and steps == 1 else ""

@@ -44,7 +44,8 @@ def learn(frame: pd.DataFrame, table: str) -> tuple[list[Column], list[str]]:
             words += [f"{word!r} in {name}" for word in missing_words(column)]
     notes = [f"dropped as {reason}: {', '.join(names)}" for reason, names in dropped.items()]
     if not columns:
-        raise DataError(f"{table}: no column is left to learn from ({'; '.join(notes)}); add a column of numbers")
+        why = f" ({'; '.join(notes)})" * bool(notes)
+        raise DataError(f"{table}: no column is left to learn from{why}; add a column of numbers")
     (feature, times), *_ = Counter(name for column in columns for name in column.features).most_common()
     if times > 1:
         raise DataError(f"{table}: a column is called {feature!r}, as a value of another will be; rename it")
@@ -80,8 +81,8 @@ def encode(
             parts.append(np.column_stack([words == value for value in column.categories]).astype(np.float64))
         else:
             found = pd.to_numeric(values, errors="coerce")
-            found = values.map(TRUTH) if found.isna().all() else found  # an odd word among True and False makes words
-            numbers = found.to_numpy(np.float64)
+            truth = values.astype(str).str.strip().map(TRUTH)  # an odd value among True and False makes words of them
+            numbers = np.asarray(truth if truth.count() > found.count() else found, dtype=np.float64)
             known = pd.Series(np.abs(numbers) <= LARGEST, frame.index)
             parts.append(numbers[:, None])
         if not skip and not known.all():

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import gzip
 import io
+import os
 import re
 import shutil
 import sys
@@ -76,7 +77,7 @@ def parts(
 def located(source: str) -> Iterator[Path]:
     """The file of a path, or for "-" one with what comes on standard input, for tables are read more than once."""
     if source != "-":
-        yield Path(source).expanduser()
+        yield Path(os.path.expanduser(source))
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "standard input"

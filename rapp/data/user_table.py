@@ -42,7 +42,7 @@ def read(path: str, label: str | None) -> Dataset:
         DataError: no such file or column, a column name that stands twice, or values that cannot be used, with the
             column and what to do.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     frame, about_file = table_file.read(file, label)
     label, normal = _label(file.name, list(frame.columns), label)
     if len(frame) < MIN_ROWS:
@@ -138,7 +138,7 @@ def _columns(
     columns, notes = learn(frame, table)
     tells = {column: {_tells(checked(table, frame[column.name])[0], y) for y in labels} for column in columns}
     kept = [column for column in columns if "all" not in tells[column]]
-    if twins := [column.name for column in columns if column not in kept]:
+    if twins := [column.name for column in columns if "all" in tells[column]]:
         same = f"the label {label!r} under another name (each class has one value of its own)"
         notes.append(f"dropped as {same}: {', '.join(twins)}")
     if not kept:

@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from rapp import calibration
@@ -88,10 +87,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             FloatingPointError: training diverged.
         """
         x, val = parted(train, validation, plain(seed))
-        validate_data(self, train, skip_check_array=True)  # it keeps the names of a DataFrame's columns
-        self._refuse_other_columns(validation)
+        self._refuse_other_columns(validation, names := list(getattr(train, "columns", ())))
         self.fit_all([self], [(x, val, seed)], Path(cache) if cache is not None else None, progress)
-        self._held_out = val
+        self._held_out, self._names = val, names
         return self
 
     @classmethod
@@ -128,7 +126,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def _checked_training(self, train: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._fitted, self._held_out, self.where, self.seconds = False, np.empty((0, 0)), "cpu", 0.0
-        self.best_epoch, self.val_error, self.stack = 0, math.nan, 1
+        self.best_epoch, self.val_error, self.stack, self._names = 0, math.nan, 1, []
         train = rows_of(train, "train")
         self._n_features = train.shape[1]
         check_shape(self.image_shape, self._n_features, type(self).__name__, self.NEEDS_IMAGES)
@@ -147,7 +145,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """
         if not getattr(self, "_fitted", False):
             raise RuntimeError(f"{type(self).__name__} has not been fitted: call fit(train, validation) first")
-        self._refuse_other_columns(x)
+        self._refuse_other_columns(x, getattr(self, "_names", []))
         scores = self._scores(self._checked(x, "x"))
         for name, values in scores.items():
             if not np.isfinite(values).all():
@@ -174,9 +172,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """1 for normal and −1 for novel rows X (N, n_features), (N,); false_alarm_rate as in ``decision_function``."""
         return np.where(self.decision_function(X, false_alarm_rate) < 0, NOVEL, 1)
 
-    def _refuse_other_columns(self, x: object) -> None:
-        if isinstance(x, pd.DataFrame):
-            validate_data(self, x, reset=False, skip_check_array=True)
+    def _refuse_other_columns(self, x: object, names: list) -> None:
+        if names and isinstance(x, pd.DataFrame) and list(x.columns) != names:
+            raise ValueError(f"the columns are {list(x.columns)}, but {names} in fit; bring them into this order")
 
     def __sklearn_is_fitted__(self) -> bool:
         return getattr(self, "_fitted", False)

@@ -60,6 +60,7 @@ class DeepSVDD(OnCodes):
     biases: bool = False
     centre: str = "codes"
 
+    LEAST: ClassVar[dict[str, int]] = OnCodes.LEAST | {"warm_up": 0}
     PROFILES: ClassVar[dict[str, dict]] = {
         "tiny": TINY | {"pretrain_epochs": 2, "warm_up": 1},
         "quick": QUICK | {"pretrain_epochs": 6, "warm_up": 2},

@@ -49,7 +49,7 @@ def rows_of(x: ArrayLike, name: str) -> np.ndarray:
     if found.ndim != 2 or not len(found):
         flat = "; flatten images: x.reshape(len(x), -1)" if found.ndim > 2 else ""
         raise ValueError(f"{name}: need rows × features with at least one row, got the shape {found.shape}{flat}")
-    return np.require(found, found.dtype.newbyteorder("="), ["C", "W"])  # torch takes no others
+    return np.require(found, found.dtype.newbyteorder("="), ["C", "W"])  # torch takes no views backwards
 
 
 def parted(train: ArrayLike, validation: ArrayLike | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +74,7 @@ def normal_rows(y: ArrayLike | None, novel_label: Any, n: int) -> tuple[np.ndarr
     """
     if y is None or novel_label is None:
         return np.ones(n, dtype=bool), ""
-    labels = pd.Series(column_or_1d(y))
+    labels = pd.Series(y if isinstance(y, np.ma.MaskedArray) else column_or_1d(y))
     if len(labels) != n:
         raise ValueError(f"y has {len(labels)} labels for {n} rows of X")
     if missing := int(labels.isna().sum()):

@@ -99,7 +99,8 @@ def over_epochs(rows: pd.DataFrame) -> Figure:
     network = ["options", "model", "precision"]
     rows = rows.dropna(subset="val_error")
     ways = rows.groupby(network)["epochs"].nunique()
-    drawn = sorted(ways.index[ways > 1], key=lambda way: (way[0], list(style.MODEL_NAMES).index(way[1])))
+    whole = rows.groupby([*network, "seed"])["epochs"].nunique().groupby(network).max() == ways  # of some run
+    drawn = sorted(ways.index[(ways > 1) & whole], key=lambda way: (way[0], list(style.MODEL_NAMES).index(way[1])))
     figure, axes = style.subplots(
         2, max(1, len(drawn)), figsize=(6.8, 4.2), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1)
     )

@@ -90,7 +90,7 @@ def confusions(panels: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
     for ax, (title, values) in zip(axes[:, 0], panels.items(), strict=True):
         percent = np.where(values >= 0.05, np.char.mod("%.0f", 100 * values), "")  # more would hide those that matter
         table = pd.DataFrame(values, list(names), list(names))
-        style.heat_map(table, ax, cmap="Blues", vmin=0, vmax=1, annot=percent, fmt="", annot_kws=WORDS)
+        style.heat_map(table, ax, cmap="Blues", vmin=0, vmax=1, square=True, annot=percent, fmt="", annot_kws=WORDS)
         ax.tick_params(axis="y", rotation=0)
         ax.set_title(title, fontsize=13)
         ax.set_ylabel("what was done")
