@@ -176,7 +176,7 @@ def status(folder: Path) -> str:
     done = known(published.all_rows()) | known(made)
     made = made[made["processor"] == provenance.processor(resolve_device("auto").type)]
     planned = plan()
-    left = [grid_cell for grid_cell in planned if (grid_cell.id, grid_cell.recipe) not in done]
+    left = {grid_cell for grid_cell in planned if (grid_cell.id, grid_cell.recipe) not in done}
     by_epochs = sorted(left, key=lambda grid_cell: grid_cell.cell.config.epochs)
     runs = {(grid_cell.dataset, runner.at_an_epoch(grid_cell.cell)): grid_cell for grid_cell in by_epochs}
     longest = set(runs.values())  # the other cells are scored on the way there

@@ -151,8 +151,8 @@ def _mean(rows: pd.DataFrame, of: str) -> float:
 def _link(cell: str, trace: Trace, href: str, rows: pd.DataFrame) -> str:
     """A cell with its number as a link; what the number is, in words, is the link's title."""
     part = rows.loc[list(trace.lines)]
-    each = " (first of each class)" if "target" in part and part["target"].nunique() > 1 else ""
-    of = f"Mean{each} of {trace.of} over {_n_rows(part)} of book/{trace.file}"
+    mean = "Mean of the classes' means" if "target" in part and part["target"].nunique() > 1 else "Mean"
+    of = f"{mean} of {trace.of} over {_n_rows(part)} of book/{trace.file}"
     words = f"{of}: {in_words(where(rows, part))}{_made(part)}"
     found = _numbers(cell)[trace.at]
     attributes = f'class="rapp-rows" data-of="{trace.of}" href="{href}" title="{html.escape(words)}"'

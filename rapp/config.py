@@ -121,9 +121,7 @@ class TrainingConfig:
                 or len(self.hidden) != self.n_layers - 1
                 or not all(is_whole(width) and width > 0 for width in self.hidden)
             ):
-                raise ParameterError(
-                    f"hidden={self.hidden!r} must be {self.n_layers - 1} positive widths (n_layers − 1)"
-                )
+                raise ParameterError(f"hidden={self.hidden!r} must be {self.n_layers - 1} positive widths (n_layers−1)")
             object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         if not (isinstance(self.lr, Real) and 0 < self.lr < math.inf):
             raise ParameterError(f"lr={self.lr!r} must be a positive number")

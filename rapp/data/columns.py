@@ -109,9 +109,8 @@ def is_numbered(column: pd.Series) -> bool:
 
 def _is_whole(column: pd.Series) -> bool:
     kinds = pd.api.types
-    if kinds.is_bool_dtype(column) or not kinds.is_numeric_dtype(column):
-        return False
-    return bool((column == column.round()).all())
+    is_number = kinds.is_numeric_dtype(column) and not kinds.is_bool_dtype(column)
+    return is_number and bool((column == column.round()).all())
 
 
 def row_numbers(frame: pd.DataFrame) -> list[str]:

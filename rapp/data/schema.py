@@ -81,8 +81,8 @@ def encode(
             parts.append(np.column_stack([words == value for value in column.categories]).astype(np.float64))
         else:
             found = pd.to_numeric(values, errors="coerce")
-            truth = values.astype(str).str.strip().map(TRUTH)  # an odd value among True and False makes words of them
-            numbers = np.asarray(truth if truth.count() > found.count() else found, dtype=np.float64)
+            truth = values[found.isna()].astype(str).str.strip().map(TRUTH)  # words, if an odd value is among them
+            numbers = np.asarray(truth.reindex(found.index) if truth.count() > found.count() else found, np.float64)
             known = pd.Series(np.abs(numbers) <= LARGEST, frame.index)
             parts.append(numbers[:, None])
         if not skip and not known.all():

@@ -84,6 +84,10 @@ class PathwayDetector(Detector):
         super().__post_init__()
         changed(TrainingConfig(self.model), **self.changes)  # it says what it cannot do
 
+    def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool) -> float:
+        self._fit_checked([self], [(train, validation, seed)], cache, progress, fill=0)
+        return self.seconds
+
     @classmethod
     def _fit_checked(
         cls, detectors: Sequence[Self], rows: Sequence[Rows], cache: Path | None, progress: bool, fill: int

@@ -189,11 +189,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             check_pixels(x, name)
         return x
 
+    @abstractmethod
     def _fit(
         self, train: np.ndarray, validation: np.ndarray, seed: int, cache: Path | None, progress: bool
     ) -> float | None:
         """Learn from rows that have been checked; returns the seconds of training, if they were not spent here."""
-        raise NotImplementedError  # by a subclass, unless it trains several together
 
     @abstractmethod
     def _scores(self, x: np.ndarray) -> dict[str, np.ndarray]:

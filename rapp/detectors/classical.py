@@ -81,9 +81,8 @@ class Estimated(Detector):
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type is float and not (isinstance(value, int | float) and 0 < value <= 1):
-                raise ValueError(f"{field.name}={value!r} must be a share above 0, at most 1")
+            if field.type is float and not 0 < getattr(self, field.name) <= 1:  # a number, as the base class asks
+                raise ValueError(f"{field.name}={getattr(self, field.name)!r} must be a share above 0, at most 1")
 
     @abstractmethod
     def estimator(self, train: np.ndarray, validation: np.ndarray, seed: int) -> Any:
